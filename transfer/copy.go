@@ -1,0 +1,530 @@
+package transfer
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
+)
+
+// Pull brings one file from src to dst, under the same name. A file that is
+// there already with equal size and time costs nothing.
+func Pull(ctx context.Context, dst, src Store, name string, opts *Options) (Stats, error) {
+	return single(ctx, dst, name, opts, func() (source, Info, error) {
+		info, err := src.Stat(ctx, name)
+		if err == nil && !info.Mode.IsRegular() {
+			err = fmt.Errorf("not a regular file: %w", errors.ErrUnsupported)
+		}
+		return storeSource(src, name), info, err
+	})
+}
+
+// Push stores info.Size bytes of src, which need not be in a store, as
+// info.Name. An object that is there already with equal size and time costs
+// nothing.
+func Push(ctx context.Context, dst Store, info Info, src io.ReaderAt, opts *Options) (Stats, error) {
+	return single(ctx, dst, info.Name, opts, func() (source, Info, error) {
+		return readerSource(src, info), info, nil
+	})
+}
+
+// single transfers one file.
+func single(ctx context.Context, dst Store, name string, opts *Options, describe func() (source, Info, error)) (Stats, error) {
+	o := opts.orDefault()
+	c := newCopier(dst, &o)
+	err := c.run(ctx, func(ctx context.Context) error {
+		var src source
+		var info, old Info
+		err := o.retry(ctx, name, func() (bool, error) {
+			var err error
+			if src, info, err = describe(); err != nil {
+				return false, &opError{"read", err}
+			}
+			old, _, err = c.stat(ctx, name)
+			return false, err
+		})
+		if err != nil {
+			return err
+		}
+		if sameFile(info, old) {
+			same, err := c.unchanged(ctx, src, info)
+			if same || err != nil {
+				return err
+			}
+		}
+		_, err = c.file(ctx, src, info, old, c.commit)
+		if err == nil {
+			c.copied()
+		}
+		return err
+	})
+	if err != nil {
+		err = fmt.Errorf("transfer: %w", fileError("copy", name, err))
+	}
+	return c.total(), err
+}
+
+// source is what one file is copied from.
+type source struct {
+	open func(ctx context.Context, off int64) (io.ReadCloser, error)
+	stat func(ctx context.Context) (Info, error)
+	hash func(ctx context.Context, n int64) (Prefix, error)
+}
+
+func storeSource(s Store, name string) source {
+	src := source{
+		open: func(ctx context.Context, off int64) (io.ReadCloser, error) { return s.Open(ctx, name, off) },
+		stat: func(ctx context.Context) (Info, error) { return s.Stat(ctx, name) },
+		hash: func(context.Context, int64) (Prefix, error) { return Prefix{}, errors.ErrUnsupported },
+	}
+	if h, ok := s.(Hasher); ok {
+		src.hash = func(ctx context.Context, n int64) (Prefix, error) { return h.HashPrefix(ctx, name, n) }
+	}
+	return src
+}
+
+func readerSource(r io.ReaderAt, info Info) source {
+	return source{
+		open: func(_ context.Context, off int64) (io.ReadCloser, error) {
+			return io.NopCloser(io.NewSectionReader(r, off, info.Size-off)), nil
+		},
+		stat: func(context.Context) (Info, error) { return info, nil },
+		hash: func(ctx context.Context, n int64) (Prefix, error) {
+			return HashReader(ctx, io.NewSectionReader(r, 0, n), n)
+		},
+	}
+}
+
+// copier sends files to one store and counts them.
+type copier struct {
+	dst   Store
+	o     *Options
+	limit *rate.Limiter
+
+	mu    sync.Mutex
+	stats Stats
+}
+
+func newCopier(dst Store, o *Options) *copier {
+	c := &copier{dst: dst, o: o}
+	if o.Bandwidth > 0 {
+		c.limit = rate.NewLimiter(rate.Limit(o.Bandwidth), bufferSize)
+	}
+	return c
+}
+
+func (c *copier) count(f func(*Stats)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f(&c.stats)
+}
+
+func (c *copier) total() Stats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stats
+}
+
+// run calls work on another goroutine, and reports progress on this one.
+func (c *copier) run(ctx context.Context, work func(context.Context) error) error {
+	if c.o.Progress == nil {
+		return work(ctx)
+	}
+	done := make(chan error, 1)
+	go func() { done <- work(ctx) }()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-done:
+			c.o.Progress(c.total())
+			return err
+		case <-tick.C:
+			c.o.Progress(c.total())
+		}
+	}
+}
+
+// stat describes what the destination holds under name, if anything.
+func (c *copier) stat(ctx context.Context, name string) (info Info, ok bool, err error) {
+	info, err = c.dst.Stat(ctx, name)
+	if isNotExist(err) {
+		return Info{}, false, nil
+	}
+	return info, err == nil, err
+}
+
+// unchanged counts a file of equal size and time, and reports whether its
+// bytes are equal too, if that is to be looked at.
+func (c *copier) unchanged(ctx context.Context, src source, info Info) (bool, error) {
+	verified := 0
+	if c.o.Verify == VerifyAll {
+		same, err := c.sameBytes(ctx, src, storeSource(c.dst, info.Name), info.Size)
+		if err != nil || !same {
+			return false, err
+		}
+		verified = 1
+	}
+	c.count(func(s *Stats) {
+		s.Files, s.Size, s.Matched, s.Verified = s.Files+1, s.Size+info.Size, s.Matched+info.Size, s.Verified+verified
+	})
+	return true, nil
+}
+
+// sameBytes compares the first n bytes of two sources, each hashed where it
+// lies if that can be.
+func (c *copier) sameBytes(ctx context.Context, a, b source, n int64) (bool, error) {
+	var sums [2][sha256.Size]byte
+	g, ctx := errgroup.WithContext(ctx)
+	for i, s := range []source{a, b} {
+		g.Go(func() (err error) {
+			sums[i], err = s.sum(ctx, n)
+			return err
+		})
+	}
+	err := g.Wait()
+	return err == nil && sums[0] == sums[1], err
+}
+
+// hashMin is the size below which a file is read rather than hashed by its
+// store: asking costs more.
+const hashMin = 1 << 20
+
+// sum hashes the first n bytes; io.ErrUnexpectedEOF if there are fewer.
+func (s source) sum(ctx context.Context, n int64) (sum [sha256.Size]byte, err error) {
+	if n >= hashMin {
+		if p, err := s.hash(ctx, n); !errors.Is(err, errors.ErrUnsupported) {
+			return p.Sum, err
+		}
+	}
+	if n == 0 {
+		return sha256.Sum256(nil), nil
+	}
+	r, err := s.open(ctx, 0)
+	if err != nil {
+		return sum, err
+	}
+	defer r.Close()
+	p, err := HashReader(ctx, r, n)
+	return p.Sum, err
+}
+
+// HashReader hashes the next n bytes of r; io.ErrUnexpectedEOF if there are
+// fewer. Stores that read what they hash use it to be a [Hasher].
+func HashReader(ctx context.Context, r io.Reader, n int64) (Prefix, error) {
+	h := sha256.New()
+	buf := getBuffer()
+	defer putBuffer(buf)
+	m, err := io.CopyBuffer(h, io.LimitReader(contextReader{ctx, r}, n), *buf)
+	if err == nil && m < n {
+		err = io.ErrUnexpectedEOF
+	}
+	return Prefix{Sum: [sha256.Size]byte(h.Sum(nil)), State: h}, err
+}
+
+// contextReader stops reading when its context ends.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
+
+// tally is what one file has contributed to the totals.
+type tally struct{ resumed, matched, literal int64 }
+
+// set makes the tally of a file that now has off good bytes, of which the
+// first are still those of earlier runs.
+func (c *copier) set(t *tally, next tally) {
+	c.count(func(s *Stats) {
+		s.Resumed += next.resumed - t.resumed
+		s.Matched += next.matched - t.matched
+		s.Literal += next.literal - t.literal
+	})
+	*t = next
+}
+
+// commitFunc sees to it that an upload is shown under its name and closed, now
+// or later.
+type commitFunc func(ctx context.Context, up Upload) error
+
+func (c *copier) commit(ctx context.Context, up Upload) error {
+	err := up.Commit(ctx, c.o.Verify != VerifyNone)
+	return errors.Join(err, up.Close())
+}
+
+// file sends one file, hands it to commit, and returns the SHA-256 of its bytes.
+func (c *copier) file(ctx context.Context, src source, info, old Info, commit commitFunc) (sum [sha256.Size]byte, err error) {
+	c.count(func(s *Stats) { s.Files, s.Size = s.Files+1, s.Size+info.Size })
+	var t tally
+	var best int64
+	attempts, changes := 0, 0
+	for {
+		err = c.o.retry(ctx, info.Name, func() (bool, error) {
+			attempts++
+			before := best
+			sum, err = c.attempt(ctx, src, info, old, attempts, &t, &best, commit)
+			return best > before, err
+		})
+		// A file that was being written when it was listed may be whole now.
+		if !errors.Is(err, ErrChanged) || changes > 0 {
+			break
+		}
+		changes++
+		now, e := src.stat(ctx)
+		if e != nil || !now.Mode.IsRegular() {
+			break
+		}
+		size := info.Size
+		info.Size, info.ModTime, info.Mode = now.Size, now.ModTime, now.Mode
+		c.count(func(s *Stats) { s.Size += info.Size - size })
+	}
+	return sum, err
+}
+
+// copied counts a file that is under its name.
+func (c *copier) copied() {
+	c.count(func(s *Stats) {
+		s.Copied++
+		if c.o.Verify != VerifyNone {
+			s.Verified++
+		}
+	})
+}
+
+// attempt sends what is missing of one file. It raises best to the number of
+// bytes that a broken attempt left.
+func (c *copier) attempt(ctx context.Context, src source, info, old Info, n int, t *tally, best *int64, commit commitFunc) (sum [sha256.Size]byte, err error) {
+	if n > 1 && c.o.Verify != VerifyAll {
+		// The connection may have gone between the commit and its answer.
+		if now, ok, err := c.stat(ctx, info.Name); err != nil {
+			return sum, err
+		} else if ok && sameFile(now, info) && !sameFile(old, info) {
+			return storeSource(c.dst, info.Name).sum(ctx, info.Size)
+		}
+	}
+	up, err := c.dst.Create(ctx, info)
+	if err != nil {
+		return sum, &opError{"write", err}
+	}
+	owned := true
+	defer func() {
+		if owned {
+			err = errors.Join(err, up.Close())
+		}
+	}()
+
+	off, err := up.Resume(ctx, func(k Kept) bool { return c.isBeginning(ctx, src, info, k, n) })
+	if err != nil {
+		return sum, &opError{"write", err}
+	}
+	*best = max(*best, off)
+	next := *t
+	if n == 1 {
+		next = tally{resumed: off}
+	} else {
+		next.resumed = min(next.resumed, off)
+		next.matched = min(next.matched, off-next.resumed)
+		next.literal = off - next.resumed - next.matched
+	}
+	c.set(t, next)
+
+	if off == 0 {
+		if off, err = c.grown(ctx, up, src, info, old); err != nil {
+			return sum, err
+		}
+		next.matched += off
+		c.set(t, next)
+	}
+	if err := c.pump(ctx, up, src, info, off, t); err != nil {
+		return sum, err
+	}
+	sum = up.Sum()
+	owned = false
+	if err := commit(ctx, up); err != nil {
+		return sum, &opError{"write", err}
+	}
+	return sum, nil
+}
+
+// isBeginning reports whether kept bytes are the first of the source. Its own
+// hash proves it. Where the source cannot tell, or has told already in this
+// run, it is the same version by the rule that mirrors go by.
+func (c *copier) isBeginning(ctx context.Context, src source, info Info, k Kept, attempt int) bool {
+	if k.Size > info.Size {
+		return false
+	}
+	version := Info{Size: info.Size, ModTime: info.ModTime}
+	if attempt > 1 && sameFile(k.Source, version) {
+		return true
+	}
+	p, err := src.hash(ctx, k.Size)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return sameFile(k.Source, version)
+	}
+	return err == nil && p.Sum == k.Sum
+}
+
+// grown appends the previous version to the upload, if the source is that
+// version with something added, and both sides can prove it where they are.
+func (c *copier) grown(ctx context.Context, up Upload, src source, info, old Info) (int64, error) {
+	cp, ok := up.(Copier)
+	if !ok || !old.Mode.IsRegular() || old.Size < hashMin || old.Size >= info.Size {
+		return 0, nil
+	}
+	hasher, ok := c.dst.(Hasher)
+	if !ok {
+		return 0, nil
+	}
+	var ours, theirs Prefix
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) { theirs, err = src.hash(gctx, old.Size); return err })
+	g.Go(func() (err error) { ours, err = hasher.HashPrefix(gctx, old.Name, old.Size); return err })
+	err := g.Wait()
+	state := cmp.Or(theirs.State, ours.State)
+	if err == nil && state != nil && ours.Sum == theirs.Sum {
+		if err = cp.Copy(ctx, old.Size, state); err == nil {
+			// What was copied is what was proved, or the file is not sent.
+			if up.Sum() != theirs.Sum {
+				return 0, &opError{"write", ErrCorrupt}
+			}
+			return old.Size, nil
+		}
+	}
+	if ctx.Err() != nil || errors.Is(err, ErrLost) {
+		return 0, err
+	}
+	if err != nil {
+		c.o.Logger.Debug("cannot tell whether the file has only grown", "file", info.Name, "err", err)
+	}
+	return 0, nil
+}
+
+// pump moves the bytes from off on, and makes sure that they were the whole
+// and that the source is still what it was.
+func (c *copier) pump(ctx context.Context, up Upload, src source, info Info, off int64, t *tally) error {
+	if info.Size == off {
+		return c.unmoved(ctx, nil, src, info)
+	}
+	r, err := src.open(ctx, off)
+	if err != nil {
+		return &opError{"read", err}
+	}
+	defer r.Close()
+	left := info.Size - off
+	write := func(p []byte) error {
+		if _, err := up.Write(p); err != nil {
+			return &opError{"write", err}
+		}
+		next := *t
+		next.literal += int64(len(p))
+		c.set(t, next)
+		return nil
+	}
+	read := func(p []byte) ([]byte, error) {
+		p = p[:min(int64(len(p)), left)]
+		if c.limit != nil {
+			if err := c.limit.WaitN(ctx, len(p)); err != nil {
+				return nil, err
+			}
+		}
+		n, err := io.ReadFull(r, p)
+		left -= int64(n)
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			err = ErrChanged
+		}
+		if err != nil {
+			err = &opError{"read", err}
+		}
+		return p[:n], err
+	}
+
+	if left <= bufferSize {
+		buf := getBuffer()
+		defer putBuffer(buf)
+		p, err := read(*buf)
+		if werr := write(p); werr != nil {
+			return werr
+		}
+		if err != nil {
+			return err
+		}
+		return c.unmoved(ctx, r, src, info)
+	}
+
+	// Two goroutines, so that reading goes on while a buffer is hashed and
+	// written.
+	type chunk struct {
+		buf *[]byte
+		n   int
+	}
+	full := make(chan chunk, 2)
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer close(full)
+		for left > 0 {
+			buf := getBuffer()
+			p, err := read(*buf)
+			select {
+			case full <- chunk{buf, len(p)}:
+			case <-gctx.Done():
+				return gctx.Err()
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	g.Go(func() error {
+		for c := range full {
+			err := write((*c.buf)[:c.n])
+			putBuffer(c.buf)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return c.unmoved(ctx, r, src, info)
+}
+
+// unmoved returns ErrChanged if the source is not what it was when it was
+// listed.
+func (c *copier) unmoved(ctx context.Context, r io.Reader, src source, info Info) error {
+	stat := src.stat
+	if s, ok := r.(interface{ Stat() (Info, error) }); ok {
+		stat = func(context.Context) (Info, error) { return s.Stat() }
+	}
+	now, err := stat(ctx)
+	if err != nil {
+		return &opError{"read", err}
+	}
+	if now.Size != info.Size || !sameTime(now.ModTime, info.ModTime) {
+		return &opError{"read", ErrChanged}
+	}
+	return nil
+}
+
+// bufferSize is what is read at once: several packets of any protocol.
+const bufferSize = 1 << 20
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, bufferSize); return &b }}
+
+func getBuffer() *[]byte  { return buffers.Get().(*[]byte) }
+func putBuffer(b *[]byte) { buffers.Put(b) }

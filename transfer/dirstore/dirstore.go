@@ -1,0 +1,257 @@
+// Package dirstore keeps objects in a local directory.
+//
+// # Guarantees
+//
+//   - No name leads out of the directory, whatever symbolic links lie in it or
+//     are put there meanwhile: everything happens inside an [os.Root].
+//   - Symbolic links are listed and made as links, and never read through.
+//   - What is committed has been fsynced, and its directory after it.
+//     (Windows cannot fsync a directory.)
+//   - An upload that another process has begun is left alone. (Not on Windows.)
+package dirstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"syscall"
+	"time"
+
+	"github.com/obskeep/obskeep/diskspace"
+	"github.com/obskeep/obskeep/internal/durable"
+	"github.com/obskeep/obskeep/transfer"
+	"github.com/obskeep/obskeep/transfer/internal/fsstore"
+)
+
+// Store is a directory. It is a [transfer.Tree], [transfer.Hasher],
+// [transfer.Clock] and [diskspace.Stater], on Linux a [transfer.GroupCommitter],
+// and its uploads are [transfer.Copier]. Times are kept to the nanosecond.
+type Store struct {
+	*fsstore.Store
+	root *os.Root
+}
+
+// Open opens the directory dir, which must exist.
+func Open(dir string) (*Store, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("dirstore: %w", err)
+	}
+	return &Store{&fsstore.Store{FS: rootFS{root}}, root}, nil
+}
+
+// Close releases the directory.
+func (s *Store) Close() error { return s.root.Close() }
+
+// Path is the directory's name, as given to Open.
+func (s *Store) Path() string { return s.root.Name() }
+
+// Usage implements [diskspace.Stater].
+func (s *Store) Usage(_ context.Context, name string) (diskspace.Usage, error) {
+	if err := transfer.ValidName(name); err != nil {
+		return diskspace.Usage{}, err
+	}
+	return diskspace.Stat(path.Join(s.root.Name(), name))
+}
+
+// RemoveAll removes name with all that is in it, durably.
+func (s *Store) RemoveAll(_ context.Context, name string) error {
+	if err := transfer.ValidName(name); err != nil {
+		return err
+	}
+	if err := s.root.RemoveAll(name); err != nil {
+		return bare(err)
+	}
+	return durable.SyncDir(s.root, path.Dir(name))
+}
+
+// Now implements [transfer.Clock] by the clock of this machine.
+func (s *Store) Now(context.Context) (time.Time, error) { return time.Now(), nil }
+
+// rootFS is an [fsstore.FS]. Local disks do not wait for a context; what
+// takes long asks for it now and then.
+type rootFS struct{ root *os.Root }
+
+func (r rootFS) Lstat(_ context.Context, name string) (transfer.Info, error) {
+	fi, err := r.root.Lstat(name)
+	if err != nil {
+		return transfer.Info{}, bare(err)
+	}
+	return r.info(name, fi)
+}
+
+func (r rootFS) info(name string, fi fs.FileInfo) (info transfer.Info, err error) {
+	info = transfer.Info{Name: name, ModTime: fi.ModTime(), Mode: fi.Mode()}
+	switch {
+	case fi.Mode().IsRegular():
+		info.Size = fi.Size()
+	case fi.Mode()&fs.ModeSymlink != 0:
+		info.Target, err = r.root.Readlink(name)
+	}
+	return info, bare(err)
+}
+
+func (r rootFS) ReadDir(ctx context.Context, name string) ([]transfer.Info, error) {
+	dir, err := r.root.Open(name)
+	if err != nil {
+		return nil, bare(err)
+	}
+	defer dir.Close()
+	entries, err := dir.ReadDir(-1)
+	infos := make([]transfer.Info, 0, len(entries))
+	for _, e := range entries {
+		fi, e2 := e.Info()
+		var info transfer.Info
+		if e2 == nil {
+			info, e2 = r.info(path.Join(name, e.Name()), fi)
+		}
+		switch {
+		case errors.Is(e2, fs.ErrNotExist): // gone meanwhile
+		case e2 != nil:
+			err = errors.Join(err, e2)
+		default:
+			infos = append(infos, info)
+		}
+	}
+	return infos, bare(err)
+}
+
+func (r rootFS) Open(_ context.Context, name string) (fsstore.File, error) {
+	return r.open(name, os.O_RDONLY)
+}
+
+func (r rootFS) Create(_ context.Context, name string, truncate bool) (fsstore.File, error) {
+	f, err := r.open(name, os.O_RDWR|os.O_CREATE)
+	if err != nil {
+		return nil, err
+	}
+	if err := lock(f.File); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	// Whoever had the lock may have given the file its name and gone.
+	if !r.is(name, f.File) {
+		return nil, errors.Join(transfer.ErrBusy, f.Close())
+	}
+	if truncate {
+		if err := f.File.Truncate(0); err != nil {
+			return nil, errors.Join(bare(err), f.Close())
+		}
+	}
+	return f, nil
+}
+
+// open opens a regular file. O_NONBLOCK keeps a named pipe that has taken its
+// place from holding us up.
+func (r rootFS) open(name string, flag int) (*file, error) {
+	f, err := r.root.OpenFile(name, flag|syscall.O_NONBLOCK, 0o600)
+	if err != nil {
+		return nil, bare(err)
+	}
+	if !r.is(name, f) {
+		return nil, errors.Join(fmt.Errorf("not a regular file: %w", errors.ErrUnsupported), f.Close())
+	}
+	return &file{f, r.root, name}, nil
+}
+
+// is reports whether name itself, not what it may link to, is the regular
+// file f.
+func (r rootFS) is(name string, f *os.File) bool {
+	a, err1 := r.root.Lstat(name)
+	b, err2 := f.Stat()
+	return err1 == nil && err2 == nil && a.Mode().IsRegular() && os.SameFile(a, b)
+}
+
+func (r rootFS) Replace(_ context.Context, oldname, newname string) error {
+	return bare(r.root.Rename(oldname, newname))
+}
+
+func (r rootFS) Rename(_ context.Context, oldname, newname string) error {
+	// A directory with something in it would not be replaced in any case.
+	if _, err := r.root.Lstat(newname); !errors.Is(err, fs.ErrNotExist) {
+		if err == nil {
+			err = fs.ErrExist
+		}
+		return bare(err)
+	}
+	return bare(r.root.Rename(oldname, newname))
+}
+
+func (r rootFS) SyncDir(_ context.Context, name string) error {
+	return bare(durable.SyncDir(r.root, name))
+}
+
+func (r rootFS) Remove(_ context.Context, name string) error { return bare(r.root.Remove(name)) }
+
+func (r rootFS) Mkdir(_ context.Context, name string, perm fs.FileMode) error {
+	return bare(r.root.Mkdir(name, perm))
+}
+
+func (r rootFS) Symlink(_ context.Context, target, name string) error {
+	return bare(r.root.Symlink(target, name))
+}
+
+func (r rootFS) SetInfo(_ context.Context, info transfer.Info) error {
+	if info.Mode&fs.ModeSymlink != 0 {
+		return r.linkTime(info)
+	}
+	return bare(errors.Join(
+		r.root.Chmod(info.Name, info.Mode),
+		r.root.Chtimes(info.Name, time.Time{}, info.ModTime),
+	))
+}
+
+func (r rootFS) CanHash(context.Context) bool { return true }
+
+func (r rootFS) HashPrefix(ctx context.Context, name string, n int64) (transfer.Prefix, error) {
+	f, err := r.open(name, os.O_RDONLY)
+	if err != nil {
+		return transfer.Prefix{}, err
+	}
+	defer f.Close()
+	return transfer.HashReader(ctx, f, n)
+}
+
+// file is an open regular file.
+type file struct {
+	*os.File
+	root *os.Root
+	name string
+}
+
+func (f *file) Flush(context.Context) error { return nil }
+
+func (f *file) Sync(context.Context) error { return f.File.Sync() }
+
+func (f *file) Stat(context.Context) (transfer.Info, error) {
+	fi, err := f.File.Stat()
+	if err != nil {
+		return transfer.Info{}, err
+	}
+	return transfer.Info{Name: f.name, Size: fi.Size(), ModTime: fi.ModTime(), Mode: fi.Mode()}, nil
+}
+
+func (f *file) SetInfo(_ context.Context, info transfer.Info) error {
+	return bare(errors.Join(f.File.Chmod(info.Mode), f.root.Chtimes(f.name, time.Time{}, info.ModTime)))
+}
+
+func (f *file) Truncate(_ context.Context, size int64) error { return f.File.Truncate(size) }
+
+func (f *file) Reader(_ context.Context, off int64) io.Reader {
+	return io.NewSectionReader(f.File, off, 1<<63-1-off)
+}
+
+// bare takes the names out of an error: they are told by those who know which
+// file they wanted.
+func bare(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	if e, ok := errors.AsType[*os.LinkError](err); ok {
+		return e.Err
+	}
+	return err
+}

@@ -1,0 +1,7 @@
+package transfer
+
+var (
+	WeakSum   = weakSum
+	WeakPower = weakPower
+	Roll      = roll
+)

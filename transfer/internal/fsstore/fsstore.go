@@ -1,0 +1,252 @@
+// Package fsstore is what the stores on a file system have in common, local
+// or remote: hidden uploads that resume and become visible whole.
+//
+// Beside the file that it will be, an upload lies under a reserved name made
+// of the hash of its own, ".obskeep-part-<32 hex>". For an upload worth
+// resuming a second file ".obskeep-kept-<32 hex>" says how far it has come: see
+// state.go. What a crash leaves are these two; the next upload of the same
+// name uses them and takes them away.
+package fsstore
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"io/fs"
+	"iter"
+	"path"
+	"strings"
+	"sync"
+
+	"github.com/obskeep/obskeep/transfer"
+)
+
+const (
+	partPrefix = transfer.ReservedPrefix + "part-"
+	keptPrefix = transfer.ReservedPrefix + "kept-"
+)
+
+// FS is a file system as a [Store] needs it. Names are valid by
+// [transfer.ValidName]. No method follows a symbolic link in the last element
+// of a name.
+type FS interface {
+	Lstat(ctx context.Context, name string) (transfer.Info, error)
+	ReadDir(ctx context.Context, name string) ([]transfer.Info, error)
+	Open(ctx context.Context, name string) (File, error)
+	Create(ctx context.Context, name string, truncate bool) (File, error) // for reading and writing; a new one has mode 0600
+	Replace(ctx context.Context, oldname, newname string) error
+	Rename(ctx context.Context, oldname, newname string) error // fs.ErrExist if newname is there
+	Remove(ctx context.Context, name string) error
+	Mkdir(ctx context.Context, name string, perm fs.FileMode) error
+	Symlink(ctx context.Context, target, name string) error
+	SetInfo(ctx context.Context, info transfer.Info) error
+	SyncDir(ctx context.Context, name string) error
+	CanHash(ctx context.Context) bool // whether HashPrefix is supported
+	transfer.Hasher
+}
+
+// File is an open file of an [FS]. WriteAt may return before the bytes are
+// written, but has no use for them after it has; an error comes with a later
+// call at the latest with Flush.
+type File interface {
+	io.WriterAt
+	io.Closer
+	Flush(ctx context.Context) error
+	Sync(ctx context.Context) error // errors.ErrUnsupported if there is no way
+	Stat(ctx context.Context) (transfer.Info, error)
+	SetInfo(ctx context.Context, info transfer.Info) error
+	Truncate(ctx context.Context, size int64) error
+	Reader(ctx context.Context, off int64) io.Reader
+}
+
+// Store is a [transfer.Tree] on an FS.
+type Store struct {
+	FS      FS
+	uploads sync.Map // names being uploaded
+}
+
+func (s *Store) Stat(ctx context.Context, name string) (transfer.Info, error) {
+	if err := transfer.ValidName(name); err != nil {
+		return transfer.Info{}, err
+	}
+	return s.FS.Lstat(ctx, name)
+}
+
+func (s *Store) Open(ctx context.Context, name string, off int64) (io.ReadCloser, error) {
+	if err := transfer.ValidName(name); err != nil {
+		return nil, err
+	}
+	f, err := s.FS.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return &reader{Reader: f.Reader(ctx, off), ctx: ctx, f: f}, nil
+}
+
+type reader struct {
+	io.Reader
+	ctx context.Context
+	f   File
+}
+
+func (r *reader) Stat() (transfer.Info, error) { return r.f.Stat(r.ctx) }
+func (r *reader) Close() error                 { return r.f.Close() }
+
+func (s *Store) List(ctx context.Context, dir string) iter.Seq2[transfer.Info, error] {
+	return func(yield func(transfer.Info, error) bool) {
+		err := transfer.ValidName(dir)
+		var infos []transfer.Info
+		if err == nil {
+			infos, err = s.FS.ReadDir(ctx, dir)
+		}
+		for _, info := range infos {
+			base := path.Base(info.Name)
+			if strings.HasPrefix(base, partPrefix) || strings.HasPrefix(base, keptPrefix) {
+				continue
+			}
+			if !yield(info, nil) {
+				return
+			}
+		}
+		if err != nil {
+			yield(transfer.Info{}, err)
+		}
+	}
+}
+
+func (s *Store) Remove(ctx context.Context, name string) error {
+	if err := validBelow(name); err != nil {
+		return err
+	}
+	if err := s.removeUploads(ctx, name); err != nil {
+		return err
+	}
+	if err := s.FS.Remove(ctx, name); err != nil {
+		return err
+	}
+	return s.FS.SyncDir(ctx, path.Dir(name))
+}
+
+// removeUploads empties a directory of what interrupted uploads left, which
+// nobody sees but which keeps it from being removed.
+func (s *Store) removeUploads(ctx context.Context, name string) error {
+	info, err := s.FS.Lstat(ctx, name)
+	if err != nil || !info.Mode.IsDir() {
+		return err
+	}
+	infos, err := s.FS.ReadDir(ctx, name)
+	for _, info := range infos {
+		base := path.Base(info.Name)
+		if !strings.HasPrefix(base, partPrefix) && !strings.HasPrefix(base, keptPrefix) {
+			return err
+		}
+	}
+	for _, info := range infos {
+		err = errors.Join(err, s.FS.Remove(ctx, info.Name))
+	}
+	return err
+}
+
+func (s *Store) Mkdir(ctx context.Context, info transfer.Info) error {
+	if err := transfer.ValidName(info.Name); err != nil {
+		return err
+	}
+	return s.mkdir(ctx, info.Name, info.Mode.Perm())
+}
+
+// mkdir makes a directory and those above it, each durable in the one above.
+func (s *Store) mkdir(ctx context.Context, name string, perm fs.FileMode) error {
+	if name == "." {
+		return nil
+	}
+	err := s.FS.Mkdir(ctx, name, perm)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := s.mkdir(ctx, path.Dir(name), 0o777); err != nil {
+			return err
+		}
+		err = s.FS.Mkdir(ctx, name, perm)
+	}
+	if err == nil {
+		return s.FS.SyncDir(ctx, path.Dir(name))
+	}
+	// Servers differ in how they say that a directory is there already.
+	if info, e := s.FS.Lstat(ctx, name); e == nil && info.Mode.IsDir() {
+		return nil
+	}
+	return err
+}
+
+func (s *Store) Symlink(ctx context.Context, info transfer.Info) error {
+	if err := validBelow(info.Name); err != nil {
+		return err
+	}
+	dir := path.Dir(info.Name)
+	if err := s.mkdir(ctx, dir, 0o777); err != nil {
+		return err
+	}
+	part := hidden(partPrefix, info.Name)
+	if err := s.FS.Remove(ctx, part); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := s.FS.Symlink(ctx, info.Target, part); err != nil {
+		return err
+	}
+	link := info
+	link.Name = part
+	if err := s.FS.SetInfo(ctx, link); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return errors.Join(err, s.FS.Remove(ctx, part))
+	}
+	if err := s.FS.Replace(ctx, part, info.Name); err != nil {
+		return errors.Join(err, s.FS.Remove(ctx, part))
+	}
+	return s.FS.SyncDir(ctx, dir)
+}
+
+func (s *Store) SetInfo(ctx context.Context, info transfer.Info) error {
+	if err := transfer.ValidName(info.Name); err != nil {
+		return err
+	}
+	return s.FS.SetInfo(ctx, info)
+}
+
+func (s *Store) Rename(ctx context.Context, oldname, newname string) error {
+	if err := errors.Join(validBelow(oldname), validBelow(newname)); err != nil {
+		return err
+	}
+	if err := s.FS.Rename(ctx, oldname, newname); err != nil {
+		return err
+	}
+	err := s.FS.SyncDir(ctx, path.Dir(newname))
+	if path.Dir(oldname) != path.Dir(newname) {
+		err = errors.Join(err, s.FS.SyncDir(ctx, path.Dir(oldname)))
+	}
+	return err
+}
+
+func (s *Store) HashPrefix(ctx context.Context, name string, n int64) (transfer.Prefix, error) {
+	if err := transfer.ValidName(name); err != nil {
+		return transfer.Prefix{}, err
+	}
+	return s.FS.HashPrefix(ctx, name, n)
+}
+
+// validBelow is ValidName for what can be made and removed: not the top.
+func validBelow(name string) error {
+	if name == "." {
+		return transfer.ErrName
+	}
+	return transfer.ValidName(name)
+}
+
+// hidden is the reserved name for something that belongs to name. It is short
+// enough whatever the length of name.
+func hidden(prefix, name string) string {
+	sum := sha256.Sum256([]byte(path.Base(name)))
+	h := prefix + hex.EncodeToString(sum[:16])
+	if dir := path.Dir(name); dir != "." {
+		return dir + "/" + h
+	}
+	return h
+}

@@ -1,0 +1,342 @@
+package fsstore
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"path"
+	"syscall"
+	"time"
+
+	"github.com/obskeep/obskeep/transfer"
+)
+
+const (
+	// resumeMin is the size from which an upload is worth resuming.
+	resumeMin = 1 << 20
+	// checkpoint is how many bytes a killed process may lose.
+	checkpoint = 8 << 20
+)
+
+// Create begins an upload.
+func (s *Store) Create(ctx context.Context, info transfer.Info) (transfer.Upload, error) {
+	if err := validBelow(info.Name); err != nil {
+		return nil, err
+	}
+	u := &Upload{
+		store: s, ctx: ctx, info: info, hash: sha256.New(),
+		part: hidden(partPrefix, info.Name), kept: hidden(keptPrefix, info.Name),
+	}
+	if _, busy := s.uploads.LoadOrStore(info.Name, true); busy {
+		return nil, fmt.Errorf("%w: %s", transfer.ErrBusy, info.Name)
+	}
+	var err error
+	u.file, err = s.FS.Create(ctx, u.part, !u.resumable())
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = s.mkdir(ctx, path.Dir(info.Name), 0o777); err == nil {
+			u.file, err = s.FS.Create(ctx, u.part, !u.resumable())
+		}
+	}
+	if err != nil {
+		s.uploads.Delete(info.Name)
+		return nil, err
+	}
+	return u, nil
+}
+
+// Upload is a [transfer.Upload] and a [transfer.Copier].
+type Upload struct {
+	store      *Store
+	ctx        context.Context // of Create, for Write
+	info       transfer.Info
+	part, kept string
+	file       File
+	hash       hash.Hash
+	off        int64 // bytes written
+	state      File  // of the kept name, once there is one
+	noted      int64 // bytes that the state vouches for
+	asked      bool  // whether to resume
+	begun      bool
+	done       bool // shown or discarded
+	full       bool // the disk
+}
+
+func (u *Upload) resumable() bool { return u.info.Size >= resumeMin }
+
+func (u *Upload) Resume(ctx context.Context, same func(transfer.Kept) bool) (int64, error) {
+	if !u.resumable() {
+		return 0, nil
+	}
+	st, err := u.readState(ctx)
+	if errors.Is(err, transfer.ErrLost) || ctx.Err() != nil {
+		return 0, err
+	}
+	u.asked = true
+	if err != nil {
+		return 0, nil
+	}
+	// The file must still hold what the state says, whatever crash or
+	// disk has had its hands on it since.
+	if u.store.FS.CanHash(ctx) {
+		p, err := u.store.FS.HashPrefix(ctx, u.part, st.size)
+		switch {
+		case errors.Is(err, transfer.ErrLost), ctx.Err() != nil:
+			u.asked = false
+			return 0, err
+		case err != nil || p.Sum != st.sum():
+			return 0, nil
+		}
+	} else if info, err := u.file.Stat(ctx); err != nil || info.Size < st.size || u.file.Sync(ctx) != nil {
+		// Not hashed, it must have been durable when the state was noted.
+		return 0, nil
+	}
+	if !same(transfer.Kept{Size: st.size, Sum: st.sum(), Source: st.source}) {
+		return 0, nil
+	}
+	u.begun, u.off, u.noted, u.hash = true, st.size, st.size, st.hash
+	return u.off, nil
+}
+
+func (u *Upload) readState(ctx context.Context) (state, error) {
+	f, err := u.store.FS.Open(ctx, u.kept)
+	if err != nil {
+		return state{}, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f.Reader(ctx, 0), 4096))
+	if err != nil {
+		return state{}, err
+	}
+	return decodeState(b)
+}
+
+// begin clears away what is not resumed.
+func (u *Upload) begin() error {
+	if u.begun {
+		return nil
+	}
+	u.begun = true
+	if !u.resumable() {
+		return nil
+	}
+	if err := u.store.FS.Remove(u.ctx, u.kept); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return u.file.Truncate(u.ctx, 0)
+}
+
+func (u *Upload) Write(p []byte) (int, error) {
+	if err := u.begin(); err != nil {
+		return 0, err
+	}
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := u.file.WriteAt(p, u.off)
+	u.full = u.full || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	u.hash.Write(p[:n])
+	u.off += int64(n)
+	if err == nil && u.resumable() && u.off-u.noted >= checkpoint && u.off < u.info.Size {
+		err = u.note(u.ctx)
+	}
+	return n, err
+}
+
+// note writes down how far the upload has come. A power cut may lose written
+// bytes all the same: where the store can hash them, that will show; where it
+// cannot, they must be durable before the state is.
+func (u *Upload) note(ctx context.Context) error {
+	if err := u.file.Flush(ctx); err != nil {
+		return err
+	}
+	if !u.store.FS.CanHash(ctx) {
+		if err := u.file.Sync(ctx); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+	}
+	b, err := state{source: u.info, size: u.off, hash: u.hash}.encode()
+	if err != nil {
+		return err
+	}
+	if u.state == nil {
+		if u.state, err = u.store.FS.Create(ctx, u.kept, false); err != nil {
+			return err
+		}
+	}
+	if _, err := u.state.WriteAt(b, 0); err != nil {
+		return err
+	}
+	u.noted = u.off
+	return u.state.Flush(ctx)
+}
+
+// Copy begins with the first bytes of the file that is under the name now.
+func (u *Upload) Copy(ctx context.Context, n int64, state hash.Hash) error {
+	if err := u.begin(); err != nil {
+		return err
+	}
+	if there, ok := u.store.FS.(interface {
+		CopyPrefix(ctx context.Context, oldname, newname string, n int64) error
+	}); ok {
+		if err := there.CopyPrefix(ctx, u.info.Name, u.part, n); err != nil {
+			return err
+		}
+		u.off, u.hash = n, state
+		return nil
+	}
+	f, err := u.store.FS.Open(ctx, u.info.Name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	m, err := io.Copy(struct{ io.Writer }{u}, io.LimitReader(f.Reader(ctx, 0), n))
+	if err == nil && m < n {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func (u *Upload) Sum() [sha256.Size]byte { return [sha256.Size]byte(u.hash.Sum(nil)) }
+
+// Commit makes one upload visible.
+func (u *Upload) Commit(ctx context.Context, readBack bool) error {
+	if err := u.finish(ctx); err != nil {
+		return err
+	}
+	if err := u.file.Sync(ctx); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	if readBack {
+		if err := u.readBack(ctx); err != nil {
+			return err
+		}
+	}
+	if err := u.show(ctx); err != nil {
+		return err
+	}
+	return u.store.FS.SyncDir(ctx, path.Dir(u.info.Name))
+}
+
+// finish gives the file its length, mode and time.
+func (u *Upload) finish(ctx context.Context) error {
+	if err := u.begin(); err != nil {
+		return err
+	}
+	if err := u.file.Flush(ctx); err != nil {
+		return err
+	}
+	if u.resumable() {
+		// A resumed file may have been longer.
+		if err := u.file.Truncate(ctx, u.off); err != nil {
+			return err
+		}
+	}
+	return u.file.SetInfo(ctx, u.info)
+}
+
+// readBack compares what is stored with what was written. Bytes that differ
+// are no good to anybody and go.
+func (u *Upload) readBack(ctx context.Context) error {
+	if d, ok := u.file.(interface{ DropCache() }); ok {
+		d.DropCache()
+	}
+	var p transfer.Prefix
+	var err error
+	if u.resumable() && u.store.FS.CanHash(ctx) {
+		p, err = u.store.FS.HashPrefix(ctx, u.part, u.off)
+	} else {
+		p, err = transfer.HashReader(ctx, u.file.Reader(ctx, 0), u.off)
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil // shorter is different, too
+	}
+	if err == nil && p.Sum != u.Sum() {
+		u.done = true
+		err = errors.Join(transfer.ErrCorrupt, u.discard(ctx))
+	}
+	return err
+}
+
+// show gives the file its name.
+func (u *Upload) show(ctx context.Context) error {
+	if err := u.store.FS.Replace(ctx, u.part, u.info.Name); err != nil {
+		return err
+	}
+	u.done = true
+	if u.state != nil || u.noted > 0 {
+		if err := u.store.FS.Remove(ctx, u.kept); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (u *Upload) discard(ctx context.Context) error {
+	err := u.store.FS.Remove(ctx, u.part)
+	if e := u.store.FS.Remove(ctx, u.kept); !errors.Is(e, fs.ErrNotExist) {
+		err = errors.Join(err, e)
+	}
+	return err
+}
+
+// closeTimeout bounds what Close does after the caller has given up.
+const closeTimeout = 5 * time.Second
+
+// Close keeps what arrived, if it is worth it: nothing small, and nothing on a
+// disk that it has filled.
+func (u *Upload) Close() error {
+	if u.file == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(u.ctx), closeTimeout)
+	defer cancel()
+	var err error
+	switch {
+	case u.done:
+	case u.resumable() && !u.asked:
+		// What an earlier upload left is for the next.
+	case u.resumable() && u.off > 0 && !u.full:
+		if u.off > u.noted {
+			err = u.note(ctx)
+		}
+	default:
+		err = u.discard(ctx)
+	}
+	err = errors.Join(err, u.file.Close())
+	if u.state != nil {
+		err = errors.Join(err, u.state.Close())
+	}
+	u.file, u.state = nil, nil
+	u.store.uploads.Delete(u.info.Name)
+	return err
+}
+
+// CommitGroup commits many uploads of the store, where syncAll makes all that
+// was written to it durable.
+func (s *Store) CommitGroup(ctx context.Context, uploads []transfer.Upload, readBack bool, syncAll func() error) []error {
+	errs := make([]error, len(uploads))
+	each := func(f func(u *Upload) error) {
+		for i, up := range uploads {
+			if errs[i] == nil {
+				errs[i] = cmp.Or(ctx.Err(), f(up.(*Upload)))
+			}
+		}
+	}
+	each(func(u *Upload) error { return u.finish(ctx) })
+	err := syncAll()
+	each(func(u *Upload) error {
+		if err != nil || !readBack {
+			return err
+		}
+		return u.readBack(ctx)
+	})
+	each(func(u *Upload) error { return u.show(ctx) })
+	err = syncAll()
+	each(func(*Upload) error { return err })
+	return errs
+}

@@ -1,0 +1,224 @@
+package keep
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/obskeep/obskeep/julian"
+	"github.com/obskeep/obskeep/transfer"
+)
+
+// State is how a day stands at the source and in the target.
+type State uint8
+
+const (
+	Absent     State = iota // not at the source, not kept
+	Unfinished              // at the source, but not complete yet
+	Ready                   // complete, to be kept
+	Held                    // kept, and the source is as it was or gone
+	Changed                 // kept, but the source is another now: a revision is to be kept
+	Unknown                 // could not be looked at
+)
+
+var stateNames = [...]string{"absent", "unfinished", "ready", "held", "changed", "unknown"}
+
+func (s State) String() string { return stateNames[s] }
+
+// Day is what a plan says of one day.
+type Day struct {
+	Date    julian.Date
+	State   State
+	Why     string // in words, where the state alone does not say it
+	Err     error  // of an Unknown day
+	Wanted  bool   // whether its absence is to be reported
+	Source  string // folder in the source
+	Target  string // folder in the target that it will have
+	Files   int    // at the source
+	Bytes   int64  // of these files
+	Fetch   int64  // bytes to be fetched
+	Inodes  int    // files, folders and links to be made
+	Kept    Kept   // if it is kept
+	Skipped []transfer.Skip
+
+	touched bool // Changed by times alone, it may be
+}
+
+// Plan is what a run would do.
+type Plan struct {
+	Today   julian.Date
+	Days    []Day         // oldest first
+	Given   []julian.Date // up: missed, but further back than CatchUp
+	Remove  []Kept        // beyond the number to keep, before anything is fetched
+	Stalled []string      // folders of days that were begun and are not in Days
+	Trash   []string      // folders of days half removed
+}
+
+// Fetch is what all days to be kept take.
+func (p *Plan) Fetch() (bytes int64, inodes int) {
+	for _, d := range p.Days {
+		if d.State == Ready || d.State == Changed {
+			bytes, inodes = bytes+d.Fetch, inodes+d.Inodes
+		}
+	}
+	return bytes, inodes
+}
+
+// Plan looks at today and the n days before, at those missed since the last
+// day kept, and at older gaps within CatchUp, which are filled if they can be
+// but not complained of.
+// A day that cannot be looked at does not keep the plan from being made.
+func (k *Keeper) Plan(ctx context.Context, today julian.Date, n int) (*Plan, error) {
+	if !today.IsValid() || n < 0 {
+		return nil, fmt.Errorf("keep: no plan for %v and %d days before", today, n)
+	}
+	if _, err := k.c.Source.Stat(ctx, "."); err != nil {
+		return nil, fmt.Errorf("keep: source: %w", err)
+	}
+	now, err := k.sourceNow(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("keep: clock of the source: %w", err)
+	}
+	f, err := k.find(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("keep: target: %w", err)
+	}
+	p := &Plan{Today: today, Trash: f.trash}
+	p.Remove = k.surplus(f.kept)
+
+	window := julian.Window(today, n)
+	days := make(map[julian.Date]bool) // and whether it is wanted
+	for _, d := range window {
+		days[d] = true
+	}
+	if len(f.kept) > 0 {
+		var kept []julian.Date
+		var last julian.Date // before the window
+		for _, d := range f.kept {
+			kept = append(kept, d.Date)
+			if d.Date.Compare(window[0]) < 0 {
+				last = d.Date
+			}
+		}
+		first := window[0].AddDays(-k.c.CatchUp)
+		for _, d := range julian.Missing(kept, kept[0], window[0].AddDays(-1)) {
+			since := d.Compare(last) > 0
+			switch {
+			case d.Compare(first) >= 0:
+				days[d] = since
+			case since:
+				p.Given = append(p.Given, d)
+			}
+		}
+	}
+	held := make(map[julian.Date]Kept)
+	for _, d := range f.kept {
+		held[d.Date] = d
+	}
+	stages := make(map[string]bool)
+	for d := range julian.Days(window[0].AddDays(-k.c.CatchUp), today) {
+		wanted, ok := days[d]
+		if !ok {
+			continue
+		}
+		day := k.look(ctx, d, held[d], now)
+		day.Wanted = wanted
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if errors.Is(day.Err, transfer.ErrLost) {
+			return nil, fmt.Errorf("keep: %v: %w", d, day.Err)
+		}
+		stages[beside(day.Target, stagePrefix)] = true
+		if wanted || day.State != Absent {
+			p.Days = append(p.Days, day)
+		}
+	}
+	for _, dir := range f.stage {
+		if !stages[dir] {
+			p.Stalled = append(p.Stalled, dir)
+		}
+	}
+	return p, nil
+}
+
+// look finds out how one day stands.
+func (k *Keeper) look(ctx context.Context, d julian.Date, kept Kept, now time.Time) Day {
+	day := Day{Date: d, Source: k.c.SourceDays.Format(d), Target: k.c.TargetDays.Format(d), Kept: kept}
+	isKept := len(kept.Dirs) > 0
+	from := beside(day.Target, stagePrefix)
+	if isKept {
+		day.Target = revName(kept.Dirs[0], kept.Revisions[len(kept.Revisions)-1]+1)
+		from = kept.Latest()
+	}
+	p, err := transfer.PlanMirror(ctx, k.c.Target, k.c.Source, k.options(day.Source, from))
+	if errors.Is(err, fs.ErrNotExist) {
+		day.State, day.Why = Absent, "not at the source"
+		if isKept {
+			day.State, day.Why = Held, "no longer at the source"
+		}
+		return day
+	}
+	if err != nil {
+		day.State, day.Err = Unknown, err
+		return day
+	}
+	day.Skipped = p.Skipped
+	var newest time.Time
+	marked := k.c.Marker == ""
+	changes, sends := 0, 0
+	for _, s := range p.Steps {
+		if s.Info.ModTime.After(newest) {
+			newest = s.Info.ModTime
+		}
+		if s.Info.Mode.IsRegular() {
+			day.Files++
+			day.Bytes += s.Info.Size
+		}
+		if s.Info.Name == k.c.Marker {
+			marked = true
+		}
+		switch s.Action {
+		case transfer.Send:
+			day.Fetch += s.Info.Size
+			day.Inodes++
+			changes++
+			sends++
+		case transfer.MakeDir, transfer.Link:
+			day.Inodes++
+			changes++
+		}
+	}
+	day.touched = changes == sends
+	age := now.Sub(newest)
+	switch {
+	case isKept && changes == 0:
+		day.State = Held
+	case day.Files == 0 && len(p.Failed) == 0 && !isKept:
+		day.State, day.Why = Absent, "the folder is empty"
+	case !marked:
+		day.State, day.Why = Unfinished, "no "+k.c.Marker+" in it yet"
+	case age < k.c.Settled:
+		day.State, day.Why = Unfinished, fmt.Sprintf("last changed %v ago, %v is settled", age.Round(time.Second), k.c.Settled)
+		if age < 0 {
+			day.Why = fmt.Sprintf("stamped %v in the future: are the clocks right?", (-age).Round(time.Second))
+		}
+	case isKept:
+		day.State, day.Why = Changed, fmt.Sprintf("%d entries changed at the source since it was kept", changes)
+	default:
+		day.State = Ready
+	}
+	return day
+}
+
+// surplus are the oldest days beyond the number to keep: no more at once than
+// a run can add, so that a slip in a configuration does not cost a year.
+func (k *Keeper) surplus(kept []Kept) []Kept {
+	n := len(kept) - k.c.Keep
+	if k.c.Keep <= 0 || n <= 0 {
+		return nil
+	}
+	return kept[:min(n, k.c.CatchUp+1)]
+}

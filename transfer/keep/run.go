@@ -1,0 +1,320 @@
+package keep
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"time"
+
+	"github.com/obskeep/obskeep/diskspace"
+	"github.com/obskeep/obskeep/julian"
+	"github.com/obskeep/obskeep/report"
+	"github.com/obskeep/obskeep/transfer"
+)
+
+// Result is what became of one day of a plan.
+type Result struct {
+	Day
+	Outcome    report.Outcome
+	Kept       bool // whether it was kept by this run
+	Stats      transfer.Stats
+	Unverified int // files in folders without a manifest
+	Start, End time.Time
+	Err        error
+	Notes      []string
+
+	sent map[string][sha256.Size]byte // by this run
+}
+
+// Job is the result as a line of a report.
+func (r Result) Job() report.Job {
+	return report.Job{
+		Name: r.Date.String(), Day: r.Date, Outcome: r.Outcome, Start: r.Start, End: r.End,
+		Files: r.Files, Bytes: r.Bytes, Literal: r.Stats.Literal,
+		Verified: r.Stats.Verified, Unverified: r.Unverified, Err: r.Err, Notes: r.Notes,
+	}
+}
+
+// Run carries out a plan: removes what is beyond the number to keep, keeps
+// each day that is ready, oldest first, and verifies those that were kept
+// before. each is called with every result. It returns the days removed; the
+// error is for what no single day has to do with.
+func (k *Keeper) Run(ctx context.Context, p *Plan, each func(Result)) (removed []Kept, err error) {
+	for _, dir := range p.Trash {
+		err = errors.Join(err, transfer.RemoveAll(ctx, k.c.Target, dir))
+	}
+	remove := func(days []Kept) {
+		for _, day := range days {
+			e := k.remove(ctx, day)
+			if e == nil {
+				removed = append(removed, day)
+			}
+			err = errors.Join(err, e)
+		}
+	}
+	remove(p.Remove)
+	failed := false
+	for _, day := range p.Days {
+		if ctx.Err() != nil {
+			return removed, errors.Join(err, context.Cause(ctx))
+		}
+		r := k.day(ctx, day, p.Today)
+		failed = failed || r.Outcome == report.Failed
+		each(r)
+	}
+	if !failed && k.c.Keep > 0 {
+		// Those that the new days have made superfluous.
+		kept, e := k.Kept(ctx)
+		err = errors.Join(err, e)
+		remove(k.surplus(kept))
+	}
+	return removed, err
+}
+
+// remove takes a day out of sight, then away.
+func (k *Keeper) remove(ctx context.Context, day Kept) error {
+	for _, dir := range slices.Backward(day.Dirs) {
+		trash := beside(dir, trashPrefix)
+		err := transfer.RemoveAll(ctx, k.c.Target, trash)
+		if err == nil {
+			err = k.c.Target.Rename(ctx, dir, trash)
+		}
+		if err == nil {
+			err = transfer.RemoveAll(ctx, k.c.Target, trash)
+		}
+		if err != nil {
+			return fmt.Errorf("keep: remove %s: %w", dir, err)
+		}
+	}
+	k.c.Logger.Info("removed", "day", day.Date)
+	return nil
+}
+
+// day does what is to be done with one day.
+func (k *Keeper) day(ctx context.Context, day Day, today julian.Date) (r Result) {
+	r = Result{Day: day, Start: k.c.Now()}
+	defer func() {
+		r.End = k.c.Now()
+		if ctx.Err() != nil && r.Err != nil {
+			r.Outcome, r.Err = report.Failed, fmt.Errorf("stopped: %w; the next run goes on", context.Cause(ctx))
+		}
+	}()
+	if day.Why != "" {
+		r.Notes = append(r.Notes, day.Why)
+	}
+	for _, s := range day.Skipped {
+		r.Notes = append(r.Notes, fmt.Sprintf("left out %q: %s", s.Name, s.Reason))
+	}
+	past := day.Date.Compare(today) < 0
+	switch day.State {
+	case Absent:
+		if past && day.Wanted {
+			r.Outcome = report.Missed
+		}
+	case Unfinished:
+		if past {
+			r.Outcome = report.Warning
+		}
+		if len(day.Kept.Dirs) > 0 {
+			k.verify(ctx, &r)
+		}
+	case Unknown:
+		r.Outcome, r.Err = report.Failed, day.Err
+	case Held:
+		k.verify(ctx, &r)
+	case Ready, Changed:
+		k.keep(ctx, &r)
+	}
+	return r
+}
+
+// verify reads a day that was kept before.
+func (k *Keeper) verify(ctx context.Context, r *Result) {
+	n, err := k.Verify(ctx, r.Day.Kept)
+	r.Stats.Verified = n
+	r.Unverified = max(r.Files-n, 0)
+	switch {
+	case errors.Is(err, ErrNoManifest):
+		r.Outcome, r.Err = report.Warning, err
+	case err != nil:
+		r.Outcome, r.Err = report.Failed, err
+	}
+}
+
+// keep fetches a day into its stage and gives it its name.
+func (k *Keeper) keep(ctx context.Context, r *Result) {
+	stage := beside(r.Target, stagePrefix)
+	unreadable, err := k.fetch(ctx, r, stage)
+	if err == nil {
+		err = k.unchanged(ctx, r, stage, unreadable)
+	}
+	if err == nil {
+		err = k.seal(ctx, r, stage)
+	}
+	switch {
+	case errors.Is(err, transfer.ErrChanged):
+		r.Outcome, r.Err = report.Warning, fmt.Errorf("not kept: %w; the next run goes on", err)
+	case err != nil:
+		r.Outcome, r.Err = report.Failed, fmt.Errorf("not kept: %w", err)
+	case len(unreadable) > 0:
+		r.Outcome, r.Err = report.Warning, unreadable[0]
+		r.Notes = append(r.Notes, fmt.Sprintf("%d could not be read at the source; the others are kept", len(unreadable)))
+		for _, f := range unreadable[1:] {
+			r.Notes = append(r.Notes, f.Error())
+		}
+	}
+}
+
+// fetch brings the stage up to date. It returns what the source would not let
+// it read; what changed meanwhile is an ErrChanged.
+func (k *Keeper) fetch(ctx context.Context, r *Result, stage string) ([]*transfer.FileError, error) {
+	if err := k.fits(ctx, r.Day); err != nil {
+		return nil, err
+	}
+	if r.State == Changed {
+		// What has not changed is here already.
+		if _, err := k.c.Target.Stat(ctx, stage); errors.Is(err, fs.ErrNotExist) {
+			o := k.options(r.Day.Kept.Latest(), stage)
+			o.Progress = nil
+			if _, err := transfer.Mirror(ctx, k.c.Target, k.c.Target, o); err != nil {
+				return nil, err
+			}
+		}
+	}
+	res, err := transfer.Mirror(ctx, k.c.Target, k.c.Source, k.options(r.Source, stage))
+	if res != nil {
+		r.Stats, r.sent = res.Stats, res.Sent
+	}
+	incomplete, ok := errors.AsType[*transfer.IncompleteError](err)
+	if !ok {
+		return nil, err
+	}
+	for _, f := range incomplete.Failed {
+		switch {
+		case errors.Is(f, fs.ErrNotExist):
+			return nil, fmt.Errorf("%w: gone is %q", transfer.ErrChanged, f.Name)
+		case errors.Is(f, transfer.ErrChanged), f.Op == "write":
+			return nil, f
+		}
+	}
+	return incomplete.Failed, nil
+}
+
+// unchanged returns ErrChanged unless the source is now what the stage holds.
+func (k *Keeper) unchanged(ctx context.Context, r *Result, stage string, unreadable []*transfer.FileError) error {
+	c, err := transfer.Compare(ctx, k.c.Source, k.c.Target, k.options(r.Source, stage))
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Concat(c.Differing, c.Missing) {
+		if !slices.ContainsFunc(unreadable, func(f *transfer.FileError) bool { return f.Name == name }) {
+			return fmt.Errorf("%w: %q", transfer.ErrChanged, name)
+		}
+	}
+	if len(c.Same) <= 1 { // the top
+		return fmt.Errorf("nothing of it could be read: %w", unreadable[0])
+	}
+	for _, name := range c.Extra {
+		r.Notes = append(r.Notes, fmt.Sprintf("no longer at the source, but fetched before and kept: %q", name))
+	}
+	return nil
+}
+
+// fits returns an error if the day does not fit into the target.
+func (k *Keeper) fits(ctx context.Context, day Day) error {
+	stater, ok := k.c.Target.(diskspace.Stater)
+	if !ok {
+		return nil
+	}
+	planner := diskspace.Planner{Reserve: k.c.Reserve, Stat: func(name string) (diskspace.Usage, error) {
+		return stater.Usage(ctx, name)
+	}}
+	bytes := day.Fetch
+	if day.State == Changed {
+		bytes = day.Bytes // the unchanged part is copied
+	}
+	err := planner.Fits(diskspace.Need{Path: path.Dir(day.Target), Bytes: uint64(bytes), Inodes: uint64(day.Inodes)})
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	return err
+}
+
+// seal writes the manifest and makes the stage the kept day.
+func (k *Keeper) seal(ctx context.Context, r *Result, stage string) error {
+	sums, err := k.sums(ctx, r, stage)
+	if err != nil {
+		return err
+	}
+	if r.State == Changed && r.touched {
+		before, err := k.readManifest(ctx, r.Day.Kept.Latest())
+		if err == nil && slices.EqualFunc(before, sums, sameSum) {
+			r.State = Held
+			r.Notes = append(r.Notes, "new times at the source, but the same bytes")
+			return transfer.RemoveAll(ctx, k.c.Target, stage)
+		}
+	}
+	var text bytes.Buffer
+	err = transfer.WriteSums(&text, func(yield func(transfer.Sum, error) bool) {
+		for _, s := range sums {
+			if !yield(s, nil) {
+				return
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	info := transfer.Info{Name: path.Join(stage, ManifestName), Size: int64(text.Len()), Mode: 0o444, ModTime: k.c.Now()}
+	if _, err := transfer.Push(ctx, k.c.Target, info, bytes.NewReader(text.Bytes()), nil); err != nil {
+		return err
+	}
+	top, err := k.c.Source.Stat(ctx, r.Source)
+	if err == nil {
+		top.Name = stage
+		err = k.c.Target.SetInfo(ctx, top)
+	}
+	if err == nil {
+		err = k.c.Target.Rename(ctx, stage, r.Target)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.Target, err)
+	}
+	r.Kept = true
+	if r.State == Changed {
+		r.Outcome = report.Warning
+		r.Notes = append(r.Notes, "the day as it was stays; its new state is kept beside it as "+r.Target)
+	}
+	k.c.Logger.Info("kept", "day", r.Date, "dir", r.Target, "files", len(sums))
+	return nil
+}
+
+// sums are those of all files in the stage: of what this run fetched they are
+// known, what an earlier one fetched is read.
+func (k *Keeper) sums(ctx context.Context, r *Result, stage string) ([]transfer.Sum, error) {
+	var sums []transfer.Sum
+	for info, err := range transfer.Walk(ctx, k.c.Target, k.options(stage, "")) {
+		if err != nil {
+			return nil, err
+		}
+		if !info.Mode.IsRegular() {
+			continue
+		}
+		sum, ok := r.sent[info.Name]
+		if !ok {
+			if sum, err = transfer.Hash(ctx, k.c.Target, path.Join(stage, info.Name)); err != nil {
+				return nil, err
+			}
+			r.Stats.Verified++
+		}
+		sums = append(sums, transfer.Sum{Name: info.Name, Hash: sum[:]})
+	}
+	return sums, nil
+}
+
+func sameSum(a, b transfer.Sum) bool { return a.Name == b.Name && bytes.Equal(a.Hash, b.Hash) }

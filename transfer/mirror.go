@@ -1,0 +1,352 @@
+package transfer
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Mirror makes the tree opts.To of dst hold what the tree opts.From of src
+// holds: files, directories, symbolic links, their modes and times. It removes
+// nothing. It is [PlanMirror] and [Plan.Run] in one.
+func Mirror(ctx context.Context, dst, src Store, opts *Options) (*Result, error) {
+	p, err := PlanMirror(ctx, dst, src, opts)
+	if err != nil {
+		return nil, err
+	}
+	return p.Run(ctx)
+}
+
+// Action is what a step of a plan does.
+type Action uint8
+
+const (
+	Leave   Action = iota // unchanged
+	Send                  // a file that is missing or differs
+	MakeDir               // a directory that is missing
+	Link                  // a symbolic link that is missing or differs
+	SetInfo               // mode or time differ
+)
+
+// Step is what a plan does with one entry. The entry's Name is below From.
+type Step struct {
+	Action Action
+	Info   Info // of the source
+	Old    Info // of the destination; zero if there is none
+}
+
+// Skip is an entry that a mirror leaves out, and why.
+type Skip struct{ Name, Reason string }
+
+// Plan is what a mirror would do: a value to look at before [Plan.Run].
+type Plan struct {
+	Steps   []Step       // in the order of their names
+	Skipped []Skip       // special files, reserved names
+	Failed  []*FileError // what could not be listed, or is in the way
+
+	dst, src Store
+	o        Options
+}
+
+// Size is the number of bytes of all files, and of those to be sent.
+func (p *Plan) Size() (all, send int64) {
+	for _, s := range p.Steps {
+		if s.Info.Mode.IsRegular() {
+			all += s.Info.Size
+			if s.Action == Send {
+				send += s.Info.Size
+			}
+		}
+	}
+	return all, send
+}
+
+// Result is what a mirror did.
+type Result struct {
+	Stats
+	Sent    map[string][sha256.Size]byte // the SHA-256 of each file sent, by its name below From
+	Skipped []Skip
+	Failed  []*FileError // sorted by name
+}
+
+// PlanMirror compares two trees by size, time, mode and link target, and
+// returns what [Mirror] would do. An error means that there is no plan; what
+// could not be listed alone is in Failed.
+func PlanMirror(ctx context.Context, dst, src Store, opts *Options) (*Plan, error) {
+	o := opts.orDefault()
+	for _, p := range slices.Concat(o.Include, o.Exclude) {
+		if err := ValidPattern(p); err != nil {
+			return nil, err
+		}
+	}
+	p := &Plan{dst: dst, src: src, o: o}
+	var from, to *listing
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		from, err = list(gctx, src, o.From, &o, true)
+		return err
+	})
+	g.Go(func() (err error) {
+		to, err = list(gctx, dst, o.To, &o, false)
+		if isNotExist(err) {
+			to, err = &listing{}, nil
+		}
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return nil, fmt.Errorf("transfer: %w", err)
+	}
+	p.Failed, p.Skipped = from.failed, from.skipped
+	old := make(map[string]Info, len(to.infos))
+	for _, info := range to.infos {
+		old[info.Name] = info
+	}
+	_, isTree := dst.(Tree)
+	for _, info := range from.infos {
+		p.add(info, old[info.Name], isTree)
+	}
+	return p, nil
+}
+
+func (p *Plan) add(info, old Info, isTree bool) {
+	step := Step{Info: info, Old: old}
+	exists := old.Name != ""
+	switch {
+	case exists && old.Mode.IsDir() != info.Mode.IsDir():
+		p.fail("write", info.Name, fmt.Errorf("a %s is in the way", kind(old.Mode)))
+		return
+	case !info.Mode.IsRegular() && !isTree:
+		if !info.Mode.IsDir() {
+			p.Skipped = append(p.Skipped, Skip{info.Name, "the destination keeps files only"})
+		}
+		return
+	case info.Mode.IsDir() && !exists:
+		step.Action = MakeDir
+	case info.Mode&fs.ModeSymlink != 0:
+		if old.Mode.Type() != info.Mode.Type() || old.Target != info.Target {
+			step.Action = Link
+		}
+	case info.Mode.IsRegular() && !sameFile(info, old):
+		step.Action = Send
+	case isTree && (info.Mode&modeMask != old.Mode&modeMask || !sameTime(info.ModTime, old.ModTime)):
+		step.Action = SetInfo
+	}
+	p.Steps = append(p.Steps, step)
+}
+
+func (p *Plan) fail(op, name string, err error) {
+	p.Failed = append(p.Failed, fileError(op, name, err))
+}
+
+func kind(m fs.FileMode) string {
+	switch {
+	case m.IsRegular():
+		return "file"
+	case m.IsDir():
+		return "directory"
+	case m&fs.ModeSymlink != 0:
+		return "symbolic link"
+	case m&fs.ModeNamedPipe != 0:
+		return "named pipe"
+	case m&fs.ModeSocket != 0:
+		return "socket"
+	case m&fs.ModeDevice != 0:
+		return "device"
+	}
+	return "special file"
+}
+
+// Run carries the plan out. If single files could not be transferred the
+// others are, and the error is an [*IncompleteError]. After any other error a
+// new plan goes on where this one stopped. The result is never nil.
+func (p *Plan) Run(ctx context.Context) (*Result, error) {
+	c := newCopier(p.dst, &p.o)
+	r := &run{plan: p, copier: c, res: &Result{
+		Sent:    map[string][sha256.Size]byte{},
+		Skipped: p.Skipped,
+		Failed:  slices.Clone(p.Failed),
+	}}
+	for _, s := range p.Skipped {
+		p.o.Logger.Warn("skipped", "file", s.Name, "reason", s.Reason)
+	}
+	err := c.run(ctx, r.all)
+	r.res.Stats = c.total()
+	slices.SortFunc(r.res.Failed, func(a, b *FileError) int { return cmp.Compare(a.Name, b.Name) })
+	if err != nil {
+		return r.res, fmt.Errorf("transfer: %w", err)
+	}
+	if len(r.res.Failed) > 0 {
+		return r.res, &IncompleteError{Files: r.res.Files, Failed: r.res.Failed}
+	}
+	return r.res, nil
+}
+
+// run is a plan being carried out.
+type run struct {
+	*copier
+	plan *Plan
+	mu   sync.Mutex // of res
+	res  *Result
+}
+
+func (r *run) all(ctx context.Context) error {
+	for _, s := range r.plan.Steps {
+		if s.Action == MakeDir {
+			// Whoever may not write here yet must be able to until the end.
+			info := s.Info
+			info.Name, info.Mode = join(r.o.To, info.Name), info.Mode|0o700
+			if err := r.step(ctx, "write", s, func() error { return r.dst.(Tree).Mkdir(ctx, info) }); err != nil {
+				return err
+			}
+		}
+	}
+
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(r.o.Workers)
+	var commits *commits
+	if group, ok := r.dst.(GroupCommitter); ok {
+		commits = newCommits(gctx, group, r.o.Verify != VerifyNone)
+	}
+	for _, s := range r.plan.Steps {
+		if gctx.Err() != nil || commits.failed() != nil {
+			break
+		}
+		if s.Action != MakeDir && !s.Info.Mode.IsDir() {
+			g.Go(func() error { return r.entry(gctx, s, commits) })
+		}
+	}
+	if err := errors.Join(g.Wait(), commits.wait()); err != nil {
+		return err
+	}
+
+	// Last and from the bottom up: every entry made changes its directory.
+	touched := r.touched()
+	for _, s := range slices.Backward(r.plan.Steps) {
+		if s.Info.Mode.IsDir() && (s.Action != Leave || touched[s.Info.Name]) {
+			if err := r.setInfo(ctx, s); err != nil {
+				return err
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+// touched are the directories in which something was made.
+func (r *run) touched() map[string]bool {
+	dirs := make(map[string]bool)
+	for _, s := range r.plan.Steps {
+		if s.Action != Leave && s.Action != SetInfo || s.Info.Mode.IsRegular() && r.o.Verify == VerifyAll {
+			dirs[path.Dir(s.Info.Name)] = true
+		}
+	}
+	return dirs
+}
+
+func (r *run) setInfo(ctx context.Context, s Step) error {
+	info := s.Info
+	info.Name = join(r.o.To, info.Name)
+	return r.step(ctx, "write", s, func() error { return r.dst.(Tree).SetInfo(ctx, info) })
+}
+
+// step does one thing, again after a lost connection. What concerns only this
+// entry is noted; an error is for all.
+func (r *run) step(ctx context.Context, op string, s Step, f func() error) error {
+	err := r.o.retry(ctx, s.Info.Name, func() (bool, error) { return false, f() })
+	if err != nil {
+		return r.failed(ctx, s.Info.Name, &opError{op, err})
+	}
+	return nil
+}
+
+func (r *run) failed(ctx context.Context, name string, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	fe := fileError("copy", name, err)
+	if isFatal(err) {
+		return fe
+	}
+	r.o.Logger.Warn("not copied", "file", name, "err", fe.Err)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.res.Failed = append(r.res.Failed, fe)
+	return nil
+}
+
+// sent notes a file that is under its name.
+func (r *run) sent(name string, sum [sha256.Size]byte) {
+	r.copied()
+	r.o.Logger.Debug("copied", "file", name)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.res.Sent[name] = sum
+}
+
+// entry brings one file or link up to date.
+func (r *run) entry(ctx context.Context, s Step, commits *commits) error {
+	info, old, action := s.Info, s.Old, s.Action
+	info.Name = join(r.o.To, s.Info.Name)
+	if old.Name != "" {
+		old.Name = info.Name
+	}
+	src := storeSource(r.plan.src, join(r.o.From, s.Info.Name))
+	if info.Mode.IsRegular() && action != Send {
+		var same bool
+		err := r.o.retry(ctx, s.Info.Name, func() (_ bool, err error) {
+			same, err = r.unchanged(ctx, src, info)
+			return false, err
+		})
+		if err != nil {
+			return r.failed(ctx, s.Info.Name, &opError{"verify", err})
+		}
+		if !same {
+			r.o.Logger.Warn("equal size and time, but not the same bytes", "file", s.Info.Name)
+			action = Send
+		}
+	}
+	switch action {
+	case Send:
+		done := func(sum [sha256.Size]byte, err error) error {
+			if err != nil {
+				return r.failed(ctx, s.Info.Name, err)
+			}
+			r.sent(s.Info.Name, sum)
+			return nil
+		}
+		if commits == nil {
+			return done(r.file(ctx, src, info, old, r.commit))
+		}
+		_, err := r.file(ctx, src, info, old, func(_ context.Context, up Upload) error {
+			sum := up.Sum()
+			commits.add(up, func(err error) error { return done(sum, err) })
+			return nil
+		})
+		if err != nil {
+			return r.failed(ctx, s.Info.Name, err)
+		}
+	case Link:
+		return r.step(ctx, "write", s, func() error { return r.dst.(Tree).Symlink(ctx, info) })
+	case SetInfo:
+		return r.setInfo(ctx, s)
+	}
+	return nil
+}
+
+// join is path.Join for names that are clean already.
+func join(dir, name string) string {
+	switch {
+	case dir == ".":
+		return name
+	case name == ".":
+		return dir
+	}
+	return dir + "/" + name
+}

@@ -1,0 +1,193 @@
+// Package sshstore keeps objects on another machine, over SSH: an SFTP
+// account as a [transfer.Tree].
+//
+// [Open] connects. A connection that is lost later is dialled again by the
+// next call; the call that met the loss returns [transfer.ErrLost], which
+// transfers know how to retry. Where the account may run programs, sha256sum,
+// head and date on the far side save what SFTP alone would have to send: a
+// cut or grown file is proved by hash where it lies.
+//
+// # Guarantees
+//
+//   - No host is talked to whose key is not in a known_hosts file. A host that is
+//     not known is refused with the line to add, one whose key has changed with both
+//     fingerprints; see [HostKeyError].
+//   - When a context ends, the call that got it returns at once.
+//   - A connection that goes silent is given up after four keep-alive intervals.
+//   - What is committed has been fsynced where the server can (OpenSSH since 6.5),
+//     and takes the place of its predecessor in one step.
+//
+// SFTP as it is deployed (version 3, draft-ietf-secsh-filexfer-02) carries
+// times in whole seconds and cannot fsync a directory. A server is trusted not
+// to follow symbolic links out of the tree.
+package sshstore
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/obskeep/obskeep/diskspace"
+	"github.com/obskeep/obskeep/transfer"
+	"github.com/obskeep/obskeep/transfer/internal/fsstore"
+)
+
+// Config says how to reach and enter a machine. Only Addr is required.
+type Config struct {
+	// Addr is a host, or host:port. The port is 22 if there is none.
+	Addr string
+
+	// User is the account. Empty means the name of the current user.
+	User string
+
+	// Keys are private key files, tried after the keys of the agent. Empty
+	// means those of id_ed25519, id_ecdsa and id_rsa that ~/.ssh has.
+	Keys []string
+
+	// Passphrase opens an encrypted key file. Nil means that there is none.
+	Passphrase func(keyFile string) ([]byte, error)
+
+	// Agent is the socket of an ssh-agent. Empty means SSH_AUTH_SOCK of the
+	// environment; "none" means no agent.
+	Agent string
+
+	// KnownHosts are files of host keys as OpenSSH keeps them: hashed names,
+	// @cert-authority and @revoked too. Empty means ~/.ssh/known_hosts and
+	// /etc/ssh/ssh_known_hosts. Files that do not exist are passed over.
+	KnownHosts []string
+
+	// Jump is a machine to go through. Nil means none.
+	Jump *Config
+
+	// Timeout bounds dialling and logging in. Zero means 20 seconds.
+	Timeout time.Duration
+
+	// KeepAlive is the interval in which the far side is asked whether it is
+	// there. Zero means 15 seconds.
+	KeepAlive time.Duration
+
+	// Logger gets connections made and lost. Nil means none.
+	Logger *slog.Logger
+}
+
+func (c *Config) timeout() time.Duration {
+	if c.Timeout <= 0 {
+		return 20 * time.Second
+	}
+	return c.Timeout
+}
+
+func (c *Config) keepAlive() time.Duration {
+	if c.KeepAlive <= 0 {
+		return 15 * time.Second
+	}
+	return c.KeepAlive
+}
+
+func (c *Config) logger() *slog.Logger {
+	if c.Logger == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return c.Logger
+}
+
+// addr is Addr with its port.
+func (c *Config) addr() string {
+	host := strings.Trim(c.Addr, "[]")
+	if h, p, ok := cutPort(c.Addr); ok {
+		host = h + ":" + p
+		if strings.Contains(h, ":") {
+			host = "[" + h + "]:" + p
+		}
+		return host
+	}
+	if strings.Contains(host, ":") {
+		return "[" + host + "]:22"
+	}
+	return host + ":22"
+}
+
+// Store is a directory of another machine. It is a [transfer.Tree],
+// [transfer.Hasher], [transfer.Clock] and [diskspace.Stater], and its uploads
+// are [transfer.Copier]; what the far side lacks is errors.ErrUnsupported.
+// It is safe for concurrent use, on one connection.
+type Store struct {
+	*fsstore.Store
+	link *link
+	fs   *sftpFS
+}
+
+// Open connects and returns the store of the directory dir, which is taken
+// from the home directory if it is relative, and need not exist.
+// The errors to tell apart are [*HostKeyError], [*KeyError], [*LoginError] and
+// [*UnreachableError].
+func Open(ctx context.Context, c Config, dir string) (*Store, error) {
+	link := newLink(c)
+	if _, err := link.get(ctx); err != nil {
+		return nil, fmt.Errorf("sshstore: %w", err)
+	}
+	fs := &sftpFS{link: link, dir: dir}
+	return &Store{&fsstore.Store{FS: fs}, link, fs}, nil
+}
+
+// Close ends the connection.
+func (s *Store) Close() error { return s.link.close() }
+
+// Usage implements [diskspace.Stater] with statvfs@openssh.com. A name that
+// does not exist stands for the directory it would be made in.
+func (s *Store) Usage(ctx context.Context, name string) (diskspace.Usage, error) {
+	if err := transfer.ValidName(name); err != nil {
+		return diskspace.Usage{}, err
+	}
+	full := s.fs.path(name)
+	for {
+		st, err := s.fs.statVFS(ctx, full)
+		if isNotExist(err) && full != path.Dir(full) {
+			full = path.Dir(full)
+			continue
+		}
+		if err != nil {
+			return diskspace.Usage{}, err
+		}
+		h := fnv.New64a()
+		fmt.Fprintf(h, "%s %d", s.link.config.addr(), st.Fsid)
+		return diskspace.Usage{
+			Volume:      h.Sum64(),
+			Total:       st.Frsize * st.Blocks,
+			Free:        st.Frsize * st.Bfree,
+			Avail:       st.Frsize * st.Bavail,
+			Inodes:      st.Favail,
+			TotalInodes: st.Files,
+		}, nil
+	}
+}
+
+// Now implements [transfer.Clock] with date on the far side, to the second.
+func (s *Store) Now(ctx context.Context) (time.Time, error) {
+	out, err := s.link.run(ctx, "date -u +%s")
+	if err != nil {
+		return time.Time{}, err
+	}
+	sec, err := strconv.ParseInt(strings.TrimSpace(out), 10, 64)
+	if err != nil {
+		return time.Time{}, errNoShell
+	}
+	return time.Unix(sec, 0), nil
+}
+
+func cutPort(addr string) (host, port string, ok bool) {
+	i := strings.LastIndexByte(addr, ':')
+	if i < 0 {
+		return "", "", false
+	}
+	host, port = addr[:i], addr[i+1:]
+	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
+		return host[1 : len(host)-1], port, true
+	}
+	return host, port, !strings.Contains(host, ":")
+}
