@@ -78,9 +78,9 @@ var ErrSignature = errors.New("invalid signature")
 // edits of images and databases inside one block.
 //
 // Below 2 KiB the signature would exceed 2 % of the file. At the upper end
-// bytes speak against more than 128 KiB and memory for it: [Delta] holds 56
-// to 72 bytes a block. With at most 2²⁰ blocks that is 56 MiB for any file of
-// up to 16 TiB.
+// bytes speak against more than 128 KiB and memory for it: [Delta] takes 56
+// to 72 bytes a block with the signature. With at most 2²⁰ blocks that is
+// 56 MiB for any file of up to 16 TiB.
 //
 // For a file whose edits grow with its size, as scattered over a disk image,
 // smaller blocks are better whatever the size: with one page of 4 KiB
@@ -103,8 +103,8 @@ func BlockSize(size int64) int {
 
 // Sign reads basis to its end and returns its signature. blockSize is from
 // MinBlockSize to MaxBlockSize bytes; for a file of known size, use
-// [BlockSize]. It holds one block in memory, or 256 KiB, and 40 bytes for
-// each block read.
+// [BlockSize]. It holds one block in memory, or 256 KiB, and 40 to 80 bytes for
+// each block read, as the slice grows.
 func Sign(basis io.Reader, blockSize int) (*Signature, error) {
 	if err := checkBlockSize(blockSize); err != nil {
 		return nil, fmt.Errorf("transfer: sign: %w", err)

@@ -1,0 +1,3 @@
+package diskspace
+
+var UnixUsage = unixUsage

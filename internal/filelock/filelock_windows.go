@@ -1,0 +1,18 @@
+package filelock
+
+import (
+	"os"
+
+	"golang.org/x/sys/windows"
+)
+
+// TryLock locks f, which must be a file, or returns ErrLocked at once. A byte
+// far beyond any content is locked, so that others can read the file.
+func TryLock(f *os.File) error {
+	at := windows.Overlapped{OffsetHigh: 1 << 30}
+	err := windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &at)
+	if err == windows.ERROR_LOCK_VIOLATION {
+		return ErrLocked
+	}
+	return err
+}
