@@ -43,7 +43,8 @@ type Day struct {
 	Kept    Kept   // if it is kept
 	Skipped []transfer.Skip
 
-	touched bool // Changed by times alone, it may be
+	touched bool                     // Changed by times alone, it may be
+	files   map[string]transfer.Info // regular files, by their names in the folder
 }
 
 // Plan is what a run would do.
@@ -66,13 +67,29 @@ func (p *Plan) Fetch() (bytes int64, inodes int) {
 	return bytes, inodes
 }
 
-// Plan looks at today and the n days before, at those missed since the last
-// day kept, and at older gaps within CatchUp, which are filled if they can be
-// but not complained of.
+// Notes are what a reader of a report wants to know beside the days. removed
+// are the days that went, or would.
+func (p *Plan) Notes(removed []Kept) []string {
+	var notes []string
+	if n := len(p.Given); n > 0 {
+		notes = append(notes, fmt.Sprintf("%d days from %v to %v were missed too long ago to be looked for", n, p.Given[0], p.Given[n-1]))
+	}
+	for _, d := range removed {
+		notes = append(notes, fmt.Sprintf("beyond the number of days to keep: %v", d.Date))
+	}
+	for _, dir := range p.Stalled {
+		notes = append(notes, fmt.Sprintf("a day was begun and not finished, and is no longer looked for: %s", dir))
+	}
+	return notes
+}
+
+// Plan looks at the day last and the n days before, at those missed since the
+// last day kept, and at older gaps within CatchUp, which are filled if they can
+// be but not complained of. Days before today should be there and complete.
 // A day that cannot be looked at does not keep the plan from being made.
-func (k *Keeper) Plan(ctx context.Context, today julian.Date, n int) (*Plan, error) {
-	if !today.IsValid() || n < 0 {
-		return nil, fmt.Errorf("keep: no plan for %v and %d days before", today, n)
+func (k *Keeper) Plan(ctx context.Context, today, last julian.Date, n int) (*Plan, error) {
+	if !today.IsValid() || !last.IsValid() || n < 0 {
+		return nil, fmt.Errorf("keep: no plan for %v and %d days before", last, n)
 	}
 	if _, err := k.c.Source.Stat(ctx, "."); err != nil {
 		return nil, fmt.Errorf("keep: source: %w", err)
@@ -88,23 +105,23 @@ func (k *Keeper) Plan(ctx context.Context, today julian.Date, n int) (*Plan, err
 	p := &Plan{Today: today, Trash: f.trash}
 	p.Remove = k.surplus(f.kept)
 
-	window := julian.Window(today, n)
+	window := julian.Window(last, n)
 	days := make(map[julian.Date]bool) // and whether it is wanted
 	for _, d := range window {
 		days[d] = true
 	}
 	if len(f.kept) > 0 {
 		var kept []julian.Date
-		var last julian.Date // before the window
+		var newest julian.Date // before the window
 		for _, d := range f.kept {
 			kept = append(kept, d.Date)
 			if d.Date.Compare(window[0]) < 0 {
-				last = d.Date
+				newest = d.Date
 			}
 		}
 		first := window[0].AddDays(-k.c.CatchUp)
 		for _, d := range julian.Missing(kept, kept[0], window[0].AddDays(-1)) {
-			since := d.Compare(last) > 0
+			since := d.Compare(newest) > 0
 			switch {
 			case d.Compare(first) >= 0:
 				days[d] = since
@@ -118,7 +135,7 @@ func (k *Keeper) Plan(ctx context.Context, today julian.Date, n int) (*Plan, err
 		held[d.Date] = d
 	}
 	stages := make(map[string]bool)
-	for d := range julian.Days(window[0].AddDays(-k.c.CatchUp), today) {
+	for d := range julian.Days(window[0].AddDays(-k.c.CatchUp), last) {
 		wanted, ok := days[d]
 		if !ok {
 			continue
@@ -166,6 +183,7 @@ func (k *Keeper) look(ctx context.Context, d julian.Date, kept Kept, now time.Ti
 		return day
 	}
 	day.Skipped = p.Skipped
+	day.files = make(map[string]transfer.Info)
 	var newest time.Time
 	marked := k.c.Marker == ""
 	changes, sends := 0, 0
@@ -175,6 +193,7 @@ func (k *Keeper) look(ctx context.Context, d julian.Date, kept Kept, now time.Ti
 		}
 		if s.Info.Mode.IsRegular() {
 			day.Files++
+			day.files[s.Info.Name] = s.Info
 			day.Bytes += s.Info.Size
 		}
 		if s.Info.Name == k.c.Marker {

@@ -33,11 +33,15 @@ type Result struct {
 
 // Job is the result as a line of a report.
 func (r Result) Job() report.Job {
-	return report.Job{
+	job := report.Job{
 		Name: r.Date.String(), Day: r.Date, Outcome: r.Outcome, Start: r.Start, End: r.End,
-		Files: r.Files, Bytes: r.Bytes, Literal: r.Stats.Literal,
-		Verified: r.Stats.Verified, Unverified: r.Unverified, Err: r.Err, Notes: r.Notes,
+		Literal: r.Stats.Literal, Err: r.Err, Notes: r.Notes,
 	}
+	if r.Kept || len(r.Day.Kept.Dirs) > 0 {
+		job.Files, job.Bytes = r.Files, r.Bytes
+		job.Verified, job.Unverified = r.Stats.Verified, r.Unverified
+	}
+	return job
 }
 
 // Run carries out a plan: removes what is beyond the number to keep, keeps
@@ -205,7 +209,8 @@ func (k *Keeper) fetch(ctx context.Context, r *Result, stage string) ([]*transfe
 	return incomplete.Failed, nil
 }
 
-// unchanged returns ErrChanged unless the source is now what the stage holds.
+// unchanged returns ErrChanged unless the source is still what it was when it
+// was planned, and the stage holds it.
 func (k *Keeper) unchanged(ctx context.Context, r *Result, stage string, unreadable []*transfer.FileError) error {
 	c, err := transfer.Compare(ctx, k.c.Source, k.c.Target, k.options(r.Source, stage))
 	if err != nil {
@@ -214,6 +219,16 @@ func (k *Keeper) unchanged(ctx context.Context, r *Result, stage string, unreada
 	for _, name := range slices.Concat(c.Differing, c.Missing) {
 		if !slices.ContainsFunc(unreadable, func(f *transfer.FileError) bool { return f.Name == name }) {
 			return fmt.Errorf("%w: %q", transfer.ErrChanged, name)
+		}
+	}
+	// A file that changed and was then fetched whole was not settled either.
+	for info, err := range transfer.Walk(ctx, k.c.Target, k.options(stage, "")) {
+		if err != nil {
+			return err
+		}
+		was, ok := r.files[info.Name]
+		if ok && (was.Size != info.Size || was.ModTime.Unix() != info.ModTime.Unix()) {
+			return fmt.Errorf("%w: %q", transfer.ErrChanged, info.Name)
 		}
 	}
 	if len(c.Same) <= 1 { // the top
@@ -225,20 +240,36 @@ func (k *Keeper) unchanged(ctx context.Context, r *Result, stage string, unreada
 	return nil
 }
 
-// fits returns an error if the day does not fit into the target.
-func (k *Keeper) fits(ctx context.Context, day Day) error {
+// Fits returns nil if all that the plan would fetch fits into the target at
+// once, else a [*diskspace.ShortfallError], joined.
+func (k *Keeper) Fits(ctx context.Context, p *Plan) error { return k.fits(ctx, p.Days...) }
+
+func (k *Keeper) fits(ctx context.Context, days ...Day) error {
 	stater, ok := k.c.Target.(diskspace.Stater)
 	if !ok {
 		return nil
 	}
-	planner := diskspace.Planner{Reserve: k.c.Reserve, Stat: func(name string) (diskspace.Usage, error) {
-		return stater.Usage(ctx, name)
+	planner := diskspace.Planner{Reserve: k.c.Reserve, Stat: func(string) (diskspace.Usage, error) {
+		return stater.Usage(ctx, ".") // all days are on one volume
 	}}
-	bytes := day.Fetch
-	if day.State == Changed {
-		bytes = day.Bytes // the unchanged part is copied
+	where := "the target"
+	if p, ok := k.c.Target.(interface{ Path() string }); ok {
+		where = p.Path()
 	}
-	err := planner.Fits(diskspace.Need{Path: path.Dir(day.Target), Bytes: uint64(bytes), Inodes: uint64(day.Inodes)})
+	var needs []diskspace.Need
+	for _, d := range days {
+		need := diskspace.Need{Path: where, Inodes: uint64(d.Inodes)}
+		switch d.State {
+		case Ready:
+			need.Bytes = uint64(d.Fetch)
+		case Changed:
+			need.Bytes = uint64(d.Bytes) // what has not changed is copied
+		default:
+			continue
+		}
+		needs = append(needs, need)
+	}
+	err := planner.Fits(needs...)
 	if errors.Is(err, errors.ErrUnsupported) {
 		return nil
 	}

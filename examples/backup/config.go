@@ -1,0 +1,117 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"time"
+
+	"github.com/obskeep/obskeep/diskspace"
+	"github.com/obskeep/obskeep/examples/internal/script"
+	"github.com/obskeep/obskeep/julian"
+)
+
+// config is the configuration file.
+type config struct {
+	Name   string `toml:"name"` // of the job, in reports; default: the target's last folder
+	Source struct {
+		script.SSH
+		Path      julian.Pattern `toml:"path"`       // of a day's folder: /data/supim/%Y/%j
+		Settled   duration       `toml:"settled"`    // nothing changed for so long: complete; default 10m
+		Marker    string         `toml:"marker"`     // or: this file is there
+		CatchUp   *int           `toml:"catchup"`    // days to look back for missed ones; default 30
+		UTCOffset duration       `toml:"utc_offset"` // of the clock by which its days begin: -3h
+		Bandwidth script.Size    `toml:"bandwidth"`  // limit per second: 2 MiB
+	} `toml:"source"`
+	Target struct {
+		Path    julian.Pattern    `toml:"path"`
+		Reserve diskspace.Reserve `toml:"reserve"` // to leave free: 20 GiB, or 10%
+		Keep    int               `toml:"keep"`    // days; 0 keeps all
+	} `toml:"target"`
+	Report script.ReportConfig `toml:"report"`
+
+	sourceDir, targetDir   string // the folders that all days are in
+	sourceDays, targetDays julian.Pattern
+}
+
+// duration is a time.Duration as people write it.
+type duration time.Duration
+
+func (d *duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	*d = duration(v)
+	return err
+}
+
+// readConfig reads and checks a configuration.
+func readConfig(file string) (*config, error) {
+	c := new(config)
+	if err := script.ReadConfig(file, c); err != nil {
+		return nil, err
+	}
+	wrong := func(format string, args ...any) (*config, error) {
+		return nil, &script.UsageError{Err: fmt.Errorf("config %s: %w", file, fmt.Errorf(format, args...))}
+	}
+	for key, p := range map[string]julian.Pattern{"source.path": c.Source.Path, "target.path": c.Target.Path} {
+		switch {
+		case p.String() == "":
+			return wrong("%s is missing: want a path such as /data/supim/%%Y/%%j", key)
+		case !p.NamesDay():
+			return wrong("%s is %q: want %%Y and %%j in it, or %%Y, %%m and %%d", key, p)
+		}
+	}
+	c.sourceDir, c.sourceDays = c.Source.Path.Split()
+	c.targetDir, c.targetDays = c.Target.Path.Split()
+	switch {
+	case c.Source.Settled < 0:
+		return wrong("source.settled is negative")
+	case c.Target.Keep < 0:
+		return wrong("target.keep is %d: it cannot be negative", c.Target.Keep)
+	case !filepath.IsAbs(filepath.FromSlash(c.targetDir)):
+		return wrong("target.path is %q: want an absolute path", c.Target.Path)
+	case c.Source.Address == "" && !filepath.IsAbs(filepath.FromSlash(c.sourceDir)):
+		return wrong("source.path is %q: want an absolute path, or an address before it", c.Source.Path)
+	}
+	if err := c.Source.SSH.Check(); err != nil {
+		return nil, err
+	}
+	if err := c.Report.Check(); err != nil {
+		return nil, err
+	}
+	if c.Name == "" {
+		c.Name = path.Base(c.targetDir)
+	}
+	return c, nil
+}
+
+// catchUp is for keep.Config.
+func (c *config) catchUp() int {
+	switch n := c.Source.CatchUp; {
+	case n == nil:
+		return 30
+	case *n <= 0:
+		return -1
+	default:
+		return *n
+	}
+}
+
+func (c *config) zone() *time.Location {
+	return time.FixedZone("", int(time.Duration(c.Source.UTCOffset)/time.Second))
+}
+
+// makeTarget makes the target's folder at the first run, but not the one above
+// it: that would be a disk that is not mounted.
+func (c *config) makeTarget() error {
+	err := os.Mkdir(c.targetDir, 0o755)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is not there: is its disk mounted?", path.Dir(c.targetDir))
+	}
+	return err
+}

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/obskeep/obskeep/examples/internal/script"
+	"github.com/obskeep/obskeep/internal/units"
+	"github.com/obskeep/obskeep/julian"
+	"github.com/obskeep/obskeep/report"
+	"github.com/obskeep/obskeep/transfer"
+	"github.com/obskeep/obskeep/transfer/dirstore"
+	"github.com/obskeep/obskeep/transfer/keep"
+)
+
+// job is one run.
+type job struct {
+	*config
+	day                         julian.Date
+	days                        int
+	dryRun, json, verbose, demo bool
+	stdout, stderr              io.Writer
+	logger                      *slog.Logger
+}
+
+// run does the job, tells of it and returns the exit code.
+func (j *job) run(ctx context.Context) (int, error) {
+	today := julian.DateOf(time.Now().In(j.zone()))
+	given := j.day.IsValid()
+	if !given {
+		j.day = today
+	}
+	r := &report.Report{Name: j.Name, Host: script.Host(), Day: j.day, Start: time.Now(), Version: script.Version("backup")}
+	if j.dryRun {
+		return j.plan(ctx, today, given)
+	}
+	err := j.keepDays(ctx, today, given, r)
+	if _, busy := errors.AsType[*script.BusyError](err); busy {
+		return 0, err // whoever is at work will report
+	}
+	if err != nil {
+		r.Jobs = append(r.Jobs, report.Job{Name: "run", Outcome: report.Failed, Start: r.Start, End: time.Now(), Err: err})
+	}
+	r.End = time.Now()
+	sendErr := j.Report.Deliver(ctx, r)
+	if sendErr != nil {
+		sendErr = fmt.Errorf("report: %w", sendErr)
+	}
+	return script.ReportCode(r), errors.Join(err, j.print(r, err), sendErr)
+}
+
+// print prints the report where somebody looks or something is wrong. What
+// ended the run before any day is one line, which the caller prints.
+func (j *job) print(r *report.Report, err error) error {
+	switch {
+	case j.json:
+		return r.WriteJSON(j.stdout)
+	case j.verbose || j.demo:
+		return r.WriteText(j.stdout)
+	case r.Outcome() != report.OK && (err == nil || len(r.Jobs) > 1):
+		return r.WriteText(j.stderr)
+	}
+	return nil
+}
+
+// sides are the source and the target of a run, with a keeper between them.
+type sides struct {
+	*keep.Keeper
+	options *transfer.Options
+	closers []func()
+}
+
+func (s *sides) close() {
+	for _, c := range slices.Backward(s.closers) {
+		c()
+	}
+}
+
+// open connects both sides, the target locked unless nothing will be done.
+func (j *job) open(ctx context.Context, given bool) (*sides, error) {
+	s := &sides{options: &transfer.Options{Bandwidth: int64(j.Source.Bandwidth)}}
+	err := j.connect(ctx, s, given)
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (j *job) connect(ctx context.Context, s *sides, given bool) error {
+	if err := j.makeTarget(); err != nil {
+		return fmt.Errorf("target: %w", err)
+	}
+	if !j.dryRun {
+		unlock, err := script.Lock(j.targetDir)
+		if err != nil {
+			return fmt.Errorf("target: %w", err)
+		}
+		s.closers = append(s.closers, unlock)
+	}
+	target, err := dirstore.Open(j.targetDir)
+	if err != nil {
+		return fmt.Errorf("target: %w", err)
+	}
+	s.closers = append(s.closers, func() { target.Close() })
+	source, closeSource, err := j.openSource(ctx)
+	if err != nil {
+		return fmt.Errorf("source: %w", err)
+	}
+	s.closers = append(s.closers, closeSource)
+	if _, err := source.Stat(ctx, "."); err != nil {
+		return fmt.Errorf("source: %s: %w", j.sourceDir, err)
+	}
+	catchUp := j.catchUp()
+	if given {
+		catchUp = -1 // a day was asked for
+	}
+	s.Keeper, err = keep.New(keep.Config{
+		Source: source, SourceDays: j.sourceDays, Target: target, TargetDays: j.targetDays,
+		Settled: time.Duration(j.Source.Settled), Marker: j.Source.Marker, CatchUp: catchUp,
+		Keep: j.Target.Keep, Reserve: j.Target.Reserve, Transfer: s.options, Logger: j.logger,
+	})
+	return err
+}
+
+func (j *job) openSource(ctx context.Context) (transfer.Store, func(), error) {
+	if j.Source.Address == "" {
+		s, err := dirstore.Open(j.sourceDir)
+		if err != nil {
+			return nil, nil, err
+		}
+		return s, func() { s.Close() }, nil
+	}
+	s, err := j.Source.SSH.Open(ctx, j.sourceDir, j.logger)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, func() { s.Close() }, nil
+}
+
+// keepDays fetches and verifies, and adds what became of it to the report.
+func (j *job) keepDays(ctx context.Context, today julian.Date, given bool, r *report.Report) error {
+	k, err := j.open(ctx, given)
+	if err != nil {
+		return err
+	}
+	defer k.close()
+	p, err := k.Plan(ctx, today, j.day, j.days)
+	if err != nil {
+		return err
+	}
+	bar, finish := script.Progress(j.stderr)
+	defer finish()
+	k.options.Progress = bar(j.Name)
+	removed, err := k.Run(ctx, p, func(res keep.Result) {
+		finish()
+		r.Jobs = append(r.Jobs, res.Job())
+	})
+	r.Notes = append(r.Notes, p.Notes(removed)...)
+	return err
+}
+
+// plan prints what a run would do.
+func (j *job) plan(ctx context.Context, today julian.Date, given bool) (int, error) {
+	k, err := j.open(ctx, given)
+	if err != nil {
+		return 0, err
+	}
+	defer k.close()
+	p, err := k.Plan(ctx, today, j.day, j.days)
+	if err != nil {
+		return 0, err
+	}
+	fits := k.Fits(ctx, p)
+	if j.json {
+		err = writePlan(j.stdout, j.Name, p, fits)
+	} else {
+		err = printPlan(j.stdout, p, fits)
+	}
+	return script.ExitCode(fits), err
+}
+
+func printPlan(w io.Writer, p *keep.Plan, fits error) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "day\tstate\tfiles\tsize\tto fetch\t")
+	for _, d := range p.Days {
+		why := d.Why
+		if d.Err != nil {
+			why = d.Err.Error()
+		}
+		fmt.Fprintf(tw, "%v\t%v\t%d\t%s\t%s\t%s\n", d.Date, d.State, d.Files, units.Bytes(d.Bytes), units.Bytes(d.Fetch), why)
+	}
+	for _, n := range p.Notes(p.Remove) {
+		fmt.Fprintln(tw, n)
+	}
+	if fits != nil {
+		fmt.Fprintln(tw, "it does not fit:", fits)
+	}
+	return tw.Flush()
+}
+
+// writePlan prints a plan as one JSON object.
+func writePlan(w io.Writer, name string, p *keep.Plan, fits error) error {
+	type day struct {
+		Day   julian.Date `json:"day"`
+		State string      `json:"state"`
+		Why   string      `json:"why,omitempty"`
+		Files int         `json:"files"`
+		Size  int64       `json:"size_bytes"`
+		Fetch int64       `json:"fetch_bytes"`
+	}
+	out := struct {
+		Schema string        `json:"schema"`
+		Name   string        `json:"name"`
+		Days   []day         `json:"days"`
+		Remove []julian.Date `json:"remove"`
+		Fits   bool          `json:"fits"`
+		Why    string        `json:"why,omitempty"`
+	}{Schema: "obskeep/backup-plan/v1", Name: name, Days: []day{}, Remove: []julian.Date{}, Fits: fits == nil}
+	for _, d := range p.Days {
+		out.Days = append(out.Days, day{d.Date, d.State.String(), d.Why, d.Files, d.Bytes, d.Fetch})
+	}
+	for _, k := range p.Remove {
+		out.Remove = append(out.Remove, k.Date)
+	}
+	if fits != nil {
+		out.Why = fits.Error()
+	}
+	return json.NewEncoder(w).Encode(out)
+}

@@ -1,0 +1,71 @@
+package script
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/obskeep/obskeep/transfer/sshstore"
+)
+
+// SSH is how a configuration names a machine and an account on it.
+type SSH struct {
+	Address        string `toml:"address"`         // host or host:port
+	User           string `toml:"user"`            // default: the name of the user who runs this
+	Key            string `toml:"key"`             // private key file; default those in ~/.ssh, and the agent's
+	PassphraseFile string `toml:"passphrase_file"` // of an encrypted key; or OBSKEEP_KEY_PASSPHRASE
+	KnownHosts     string `toml:"known_hosts"`     // default ~/.ssh/known_hosts
+	Jump           string `toml:"jump"`            // user@host:port to go through
+}
+
+// Open connects to the machine.
+func (c *SSH) Open(ctx context.Context, dir string, logger *slog.Logger) (*sshstore.Store, error) {
+	sc := c.config(c.Address, c.User, logger)
+	if c.Jump != "" {
+		user, host, ok := strings.Cut(c.Jump, "@")
+		if !ok {
+			user, host = c.User, c.Jump
+		}
+		jump := c.config(host, user, logger)
+		sc.Jump = &jump
+	}
+	return sshstore.Open(ctx, sc, dir)
+}
+
+func (c *SSH) config(address, user string, logger *slog.Logger) sshstore.Config {
+	sc := sshstore.Config{Addr: address, User: user, Logger: logger}
+	if c.Key != "" {
+		sc.Keys = []string{expand(c.Key)}
+	}
+	if c.KnownHosts != "" {
+		sc.KnownHosts = []string{expand(c.KnownHosts)}
+	}
+	if _, ok := os.LookupEnv("OBSKEEP_KEY_PASSPHRASE"); ok || c.PassphraseFile != "" {
+		sc.Passphrase = func(string) ([]byte, error) {
+			s, err := Secret("OBSKEEP_KEY_PASSPHRASE", expand(c.PassphraseFile))
+			return []byte(s), err
+		}
+	}
+	return sc
+}
+
+// Check returns what is wrong with the table.
+func (c *SSH) Check() error {
+	if c.Address == "" && *c != (SSH{}) {
+		return &UsageError{errors.New("config: source has settings for SSH, but no address")}
+	}
+	return nil
+}
+
+// expand puts the home directory in the place of a leading "~/".
+func expand(file string) string {
+	rest, ok := strings.CutPrefix(file, "~/")
+	home, err := os.UserHomeDir()
+	if !ok || err != nil {
+		return file
+	}
+	return filepath.Join(home, rest)
+}
