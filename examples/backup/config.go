@@ -19,12 +19,12 @@ type config struct {
 	Name   string `toml:"name"` // of the job, in reports; default: the target's last folder
 	Source struct {
 		script.SSH
-		Path      julian.Pattern `toml:"path"`       // of a day's folder: /data/supim/%Y/%j
-		Settled   duration       `toml:"settled"`    // nothing changed for so long: complete; default 10m
-		Marker    string         `toml:"marker"`     // or: this file is there
-		CatchUp   *int           `toml:"catchup"`    // days to look back for missed ones; default 30
-		UTCOffset duration       `toml:"utc_offset"` // of the clock by which its days begin: -3h
-		Bandwidth script.Size    `toml:"bandwidth"`  // limit per second: 2 MiB
+		Path      julian.Pattern  `toml:"path"`       // of a day's folder: /data/supim/%Y/%j
+		Settled   script.Duration `toml:"settled"`    // nothing changed for so long: complete; default 10m
+		Marker    string          `toml:"marker"`     // or: this file is there
+		CatchUp   *int            `toml:"catchup"`    // days to look back for missed ones; default 30
+		UTCOffset script.Duration `toml:"utc_offset"` // of the clock by which its days begin: -3h
+		Bandwidth script.Size     `toml:"bandwidth"`  // limit per second: 2 MiB
 	} `toml:"source"`
 	Target struct {
 		Path    julian.Pattern    `toml:"path"`
@@ -35,15 +35,6 @@ type config struct {
 
 	sourceDir, targetDir   string // the folders that all days are in
 	sourceDays, targetDays julian.Pattern
-}
-
-// duration is a time.Duration as people write it.
-type duration time.Duration
-
-func (d *duration) UnmarshalText(text []byte) error {
-	v, err := time.ParseDuration(string(text))
-	*d = duration(v)
-	return err
 }
 
 // readConfig reads and checks a configuration.

@@ -12,7 +12,8 @@
 // folder beside its place, under ".obskeep-stage-" and its name. When
 // every file has been read back and compared, and the source is still what it
 // was, the manifest "SHA256SUMS.obskeep" is put in, and one rename makes the folder a
-// kept day. sha256sum -c reads the manifest.
+// kept day. sha256sum -c reads the manifest. A file of its name at the source is
+// left out.
 //
 // When the source of a kept day changes later, the day stays as it is, and the
 // new state is kept beside it as a revision: 268.rev2, 268.rev3.
@@ -28,7 +29,8 @@
 //   - A day that does not fit, with the reserve, is not begun.
 //   - Days missed while nothing ran are caught up.
 //   - Kept days go only when newer ones are there in the number to keep, oldest first,
-//     and never the newest.
+//     and never the newest; none goes in a run in which something failed, unless
+//     to make room.
 //   - A corrupted kept file is found by Verify, and named.
 //
 // What a crash leaves: a stage folder, which the next run of that day goes on

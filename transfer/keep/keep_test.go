@@ -535,7 +535,40 @@ func TestRun_RemovesOnlyTheOldestBeyondTheNumberToKeep(t *testing.T) {
 		return nil
 	}
 	s.run(t)
-	require.Equal(t, map[string]string{"supim/2026/268/a.dat": "a"}, s.holds(), "the newest stays whatever happens")
+	require.Len(t, s.holds(), 2, "none goes when something failed")
+	s.source.Fault = nil
+	for range 2 {
+		s.run(t)
+		require.Equal(t, map[string]string{"supim/2026/268/a.dat": "a"}, s.holds(), "the newest stays")
+	}
+}
+
+// What is beyond the number to keep goes first only if the new days do not fit
+// otherwise, and stays when something failed.
+func TestRun_MakesRoomByWhatIsBeyondTheNumberToKeep(t *testing.T) {
+	for _, fits := range []bool{true, false} {
+		s := newSite()
+		usage := diskspace.Usage{Total: 1000, Free: 1000, Avail: 1000}
+		if !fits {
+			usage.Avail = 0
+		}
+		s.config.Target = spaceStore{&s.target, usage}
+		s.config.Keep, s.config.CatchUp = 1, 30
+		for i := range 2 {
+			s.writes(today.AddDays(-3-i), "a.dat", "a")
+			s.target.Put(transfer.Info{Name: "supim/" + dir(today.AddDays(-3-i)) + "/a.dat"}, nil)
+		}
+		s.writes(today, "a.dat", "does not fit")
+		s.source.Fault = func(op, name string) error {
+			if op == "open" {
+				return fs.ErrPermission
+			}
+			return nil
+		}
+		require.Equal(t, report.Failed, s.run(t)[today].Outcome)
+		_, there := s.holds()["supim/2026/264/a.dat"]
+		require.Equal(t, fits, there)
+	}
 }
 
 // A slip in the configuration does not cost a year: no run removes more days

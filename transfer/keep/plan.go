@@ -40,7 +40,7 @@ type Day struct {
 	Bytes   int64  // of these files
 	Fetch   int64  // bytes to be fetched
 	Inodes  int    // files, folders and links to be made
-	Kept    Kept   // if it is kept
+	Before  Kept   // how it was kept before; zero if it was not
 	Skipped []transfer.Skip
 
 	touched bool                     // Changed by times alone, it may be
@@ -52,7 +52,7 @@ type Plan struct {
 	Today   julian.Date
 	Days    []Day         // oldest first
 	Given   []julian.Date // up: missed, but further back than CatchUp
-	Remove  []Kept        // beyond the number to keep, before anything is fetched
+	Remove  []Kept        // beyond the number to keep already
 	Stalled []string      // folders of days that were begun and are not in Days
 	Trash   []string      // folders of days half removed
 }
@@ -163,7 +163,7 @@ func (k *Keeper) Plan(ctx context.Context, today, last julian.Date, n int) (*Pla
 
 // look finds out how one day stands.
 func (k *Keeper) look(ctx context.Context, d julian.Date, kept Kept, now time.Time) Day {
-	day := Day{Date: d, Source: k.c.SourceDays.Format(d), Target: k.c.TargetDays.Format(d), Kept: kept}
+	day := Day{Date: d, Source: k.c.SourceDays.Format(d), Target: k.c.TargetDays.Format(d), Before: kept}
 	isKept := len(kept.Dirs) > 0
 	from := beside(day.Target, stagePrefix)
 	if isKept {

@@ -37,17 +37,18 @@ func (r Result) Job() report.Job {
 		Name: r.Date.String(), Day: r.Date, Outcome: r.Outcome, Start: r.Start, End: r.End,
 		Literal: r.Stats.Literal, Err: r.Err, Notes: r.Notes,
 	}
-	if r.Kept || len(r.Day.Kept.Dirs) > 0 {
+	if r.Kept || len(r.Before.Dirs) > 0 {
 		job.Files, job.Bytes = r.Files, r.Bytes
 		job.Verified, job.Unverified = r.Stats.Verified, r.Unverified
 	}
 	return job
 }
 
-// Run carries out a plan: removes what is beyond the number to keep, keeps
-// each day that is ready, oldest first, and verifies those that were kept
-// before. each is called with every result. It returns the days removed; the
-// error is for what no single day has to do with.
+// Run carries out a plan: keeps each day that is ready, oldest first, verifies
+// those that were kept before, and removes what is beyond the number to keep;
+// if the new days do not fit otherwise, what is beyond it already goes first.
+// each is called with every result. Run returns the days removed; the error is
+// for what no single day has to do with.
 func (k *Keeper) Run(ctx context.Context, p *Plan, each func(Result)) (removed []Kept, err error) {
 	for _, dir := range p.Trash {
 		err = errors.Join(err, transfer.RemoveAll(ctx, k.c.Target, dir))
@@ -61,7 +62,9 @@ func (k *Keeper) Run(ctx context.Context, p *Plan, each func(Result)) (removed [
 			err = errors.Join(err, e)
 		}
 	}
-	remove(p.Remove)
+	if len(p.Remove) > 0 && k.Fits(ctx, p) != nil {
+		remove(p.Remove)
+	}
 	failed := false
 	for _, day := range p.Days {
 		if ctx.Err() != nil {
@@ -72,7 +75,6 @@ func (k *Keeper) Run(ctx context.Context, p *Plan, each func(Result)) (removed [
 		each(r)
 	}
 	if !failed && k.c.Keep > 0 {
-		// Those that the new days have made superfluous.
 		kept, e := k.Kept(ctx)
 		err = errors.Join(err, e)
 		remove(k.surplus(kept))
@@ -124,7 +126,7 @@ func (k *Keeper) day(ctx context.Context, day Day, today julian.Date) (r Result)
 		if past {
 			r.Outcome = report.Warning
 		}
-		if len(day.Kept.Dirs) > 0 {
+		if len(day.Before.Dirs) > 0 {
 			k.verify(ctx, &r)
 		}
 	case Unknown:
@@ -139,9 +141,10 @@ func (k *Keeper) day(ctx context.Context, day Day, today julian.Date) (r Result)
 
 // verify reads a day that was kept before.
 func (k *Keeper) verify(ctx context.Context, r *Result) {
-	n, err := k.Verify(ctx, r.Day.Kept)
+	n, err := k.Verify(ctx, r.Before)
 	r.Stats.Verified = n
-	r.Unverified = max(r.Files-n, 0)
+	r.Files = max(r.Files, n)
+	r.Unverified = r.Files - n
 	switch {
 	case errors.Is(err, ErrNoManifest):
 		r.Outcome, r.Err = report.Warning, err
@@ -183,7 +186,7 @@ func (k *Keeper) fetch(ctx context.Context, r *Result, stage string) ([]*transfe
 	if r.State == Changed {
 		// What has not changed is here already.
 		if _, err := k.c.Target.Stat(ctx, stage); errors.Is(err, fs.ErrNotExist) {
-			o := k.options(r.Day.Kept.Latest(), stage)
+			o := k.options(r.Before.Latest(), stage)
 			o.Progress = nil
 			if _, err := transfer.Mirror(ctx, k.c.Target, k.c.Target, o); err != nil {
 				return nil, err
@@ -202,8 +205,10 @@ func (k *Keeper) fetch(ctx context.Context, r *Result, stage string) ([]*transfe
 		switch {
 		case errors.Is(f, fs.ErrNotExist):
 			return nil, fmt.Errorf("%w: gone is %q", transfer.ErrChanged, f.Name)
-		case errors.Is(f, transfer.ErrChanged), f.Op == "write":
+		case errors.Is(f, transfer.ErrChanged):
 			return nil, f
+		case f.Op == "write":
+			return nil, fmt.Errorf("%w; if it stays so, remove %s to start over", f, stage)
 		}
 	}
 	return incomplete.Failed, nil
@@ -283,7 +288,7 @@ func (k *Keeper) seal(ctx context.Context, r *Result, stage string) error {
 		return err
 	}
 	if r.State == Changed && r.touched {
-		before, err := k.readManifest(ctx, r.Day.Kept.Latest())
+		before, err := k.readManifest(ctx, r.Before.Latest())
 		if err == nil && slices.EqualFunc(before, sums, sameSum) {
 			r.State = Held
 			r.Notes = append(r.Notes, "new times at the source, but the same bytes")

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/BurntSushi/toml"
 
@@ -76,6 +77,19 @@ func (s *Size) UnmarshalText(text []byte) error {
 	n, err := units.ParseBytes(string(text))
 	if err == nil {
 		*s = Size(n)
+	}
+	return err
+}
+
+// Duration is a length of time as people write it: "10m". A number without a
+// unit is an error, not nanoseconds.
+type Duration time.Duration
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err == nil {
+		*d = Duration(v)
 	}
 	return err
 }

@@ -1,0 +1,166 @@
+package script_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/obskeep/obskeep/examples/internal/script"
+	"github.com/obskeep/obskeep/report"
+	"github.com/obskeep/obskeep/report/mailer/smtpsink"
+)
+
+type config struct {
+	Name  string `toml:"name"`
+	Table struct {
+		Size script.Size     `toml:"size"`
+		Wait script.Duration `toml:"wait"`
+		Sub  struct {
+			Key int `toml:"key"`
+		} `toml:"sub"`
+	} `toml:"table"`
+}
+
+func TestReadConfig(t *testing.T) {
+	rows := []struct{ name, text, want string }{
+		{"all keys are known", "name = \"x\"\n[table]\nsize = \"2 MiB\"\n[table.sub]\nkey = 1\n", ""},
+		{"an unknown key", "name = \"x\"\nnmae = \"y\"\n", `:2: unknown key "nmae"`},
+		{"an unknown key in a table", "name = \"x\"\n\n[table]\n# key = 1\nkey = 1\n[table.sub]\nkey = 1\n", `:5: unknown key "table.key"`},
+		{"a key in the wrong table", "[table]\nsize = \"1 B\"\nname = \"x\"\n", `:3: unknown key "table.name"`},
+		{"an unknown table", "[table]\n[tabel]\nsize = \"1 B\"\n", `:2: unknown key "tabel"`},
+		{"an unknown dotted key", "table.sizes = 1\n", `:1: unknown key "table.sizes"`},
+		{"bad syntax", "name = x\n", `:1: `},
+		{"a value of another type", "\nname = 1\n", `: toml: line 2 `},
+		{"a value that is none", "[table]\nsize = \"much\"\n", `:2: `},
+		{"a duration without a unit", "[table]\nwait = 10\n", `:2: table.wait: time: missing unit`},
+		{"a duration that is none", "[table]\nwait = \"10x\"\n", `:2: table.wait: `},
+		{"a key twice", "name = \"x\"\nname = \"y\"\n", `:2: `},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "c.toml")
+			require.NoError(t, os.WriteFile(file, []byte(row.text), 0o600))
+			var c config
+			err := script.ReadConfig(file, &c)
+			if row.want == "" {
+				require.NoError(t, err)
+				require.Equal(t, script.Size(2<<20), c.Table.Size)
+				require.Equal(t, 1, c.Table.Sub.Key)
+				return
+			}
+			require.ErrorContains(t, err, file)
+			require.ErrorContains(t, err, row.want)
+			require.NotContains(t, err.Error(), "\n")
+			require.Equal(t, script.ExitUsage, script.ExitCode(err))
+		})
+	}
+}
+
+func TestExitCode(t *testing.T) {
+	rows := []struct {
+		name string
+		err  error
+		want int
+	}{
+		{"no error", nil, 0},
+		{"any error", errors.New("x"), 1},
+		{"wrong usage", &script.UsageError{Err: errors.New("x")}, 2},
+		{"a report that waits", fmt.Errorf("report: %w", &script.UnsentError{Err: errors.New("x")}), 3},
+		{"a full disk", fmt.Errorf("x: %w", syscall.ENOSPC), 4},
+		{"another run", fmt.Errorf("target: %w", &script.BusyError{}), 75},
+	}
+	for _, row := range rows {
+		require.Equal(t, row.want, script.ExitCode(row.err), row.name)
+	}
+}
+
+func TestReportCode(t *testing.T) {
+	rows := []struct {
+		name string
+		job  report.Job
+		want int
+	}{
+		{"all is well", report.Job{}, 0},
+		{"a warning", report.Job{Outcome: report.Warning}, 3},
+		{"a missing day", report.Job{Outcome: report.Missed}, 3},
+		{"a failure", report.Job{Outcome: report.Failed}, 1},
+		{"no space", report.Job{Outcome: report.Failed, Err: syscall.ENOSPC}, 4},
+	}
+	for _, row := range rows {
+		require.Equal(t, row.want, script.ReportCode(&report.Report{Jobs: []report.Job{{}, row.job}}), row.name)
+	}
+}
+
+// A lock that is taken names its owner; released, it can be taken again.
+func TestLock_NamesItsOwner(t *testing.T) {
+	dir := t.TempDir()
+	release, err := script.Lock(dir)
+	require.NoError(t, err)
+	_, err = script.Lock(dir)
+	busy, ok := errors.AsType[*script.BusyError](err)
+	require.True(t, ok, "%v", err)
+	require.Contains(t, busy.Owner, fmt.Sprintf("pid %d on %s since %s", os.Getpid(), script.Host(), time.Now().UTC().Format("2006-01-02")))
+	release()
+	release, err = script.Lock(dir)
+	require.NoError(t, err)
+	release()
+}
+
+func newReport(o report.Outcome) *report.Report {
+	now := time.Now()
+	return &report.Report{Name: "supim", Host: "backup", Start: now, End: now, Jobs: []report.Job{{Name: "a", Outcome: o}}}
+}
+
+// A report that cannot be mailed is mailed with the next.
+func TestDeliver_LosesNoReport(t *testing.T) {
+	c := script.ReportConfig{To: []string{"Ops <ops@example.org>"}, From: "obskeep@example.org", SMTP: "127.0.0.1:1", Spool: filepath.Join(t.TempDir(), "spool")}
+	require.NoError(t, c.Check())
+	err := c.Deliver(t.Context(), newReport(report.Failed))
+	require.Equal(t, script.ExitWarnings, script.ExitCode(err), "%v", err)
+
+	sink, err := smtpsink.New("127.0.0.1:0")
+	require.NoError(t, err)
+	defer sink.Close()
+	c.SMTP, c.When = sink.Addr(), "trouble"
+	require.NoError(t, c.Deliver(t.Context(), newReport(report.OK)), "nothing to tell, but something waits")
+	require.Len(t, sink.Messages(), 1)
+	require.Contains(t, string(sink.Messages()[0].Data), "[FAILED] supim")
+}
+
+func TestDeliver_MailsOnlyTroubleWhenAsked(t *testing.T) {
+	sink, err := smtpsink.New("127.0.0.1:0")
+	require.NoError(t, err)
+	defer sink.Close()
+	for when, want := range map[string][]report.Outcome{
+		"always":  {report.OK, report.Warning, report.Missed, report.Failed},
+		"trouble": {report.Warning, report.Missed, report.Failed},
+	} {
+		c := script.ReportConfig{To: []string{"ops@example.org"}, SMTP: sink.Addr(), When: when, Spool: filepath.Join(t.TempDir(), "spool")}
+		require.NoError(t, c.Check())
+		before := len(sink.Messages())
+		for o := report.OK; o <= report.Failed; o++ {
+			require.NoError(t, c.Deliver(t.Context(), newReport(o)))
+		}
+		require.Len(t, sink.Messages()[before:], len(want), when)
+	}
+}
+
+func TestSecret(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret")
+	require.NoError(t, os.WriteFile(file, []byte("from the file\n"), 0o600))
+	t.Setenv("OBSKEEP_TEST_SECRET", "from the environment")
+	got, err := script.Secret("OBSKEEP_TEST_SECRET", file)
+	require.NoError(t, err)
+	require.Equal(t, "from the file", got)
+	got, err = script.Secret("OBSKEEP_TEST_SECRET", "")
+	require.NoError(t, err)
+	require.Equal(t, "from the environment", got)
+	_, err = script.Secret("OBSKEEP_TEST_NO_SECRET", "")
+	require.ErrorContains(t, err, "OBSKEEP_TEST_NO_SECRET")
+}
