@@ -38,6 +38,9 @@ func (j *job) run(ctx context.Context) (int, error) {
 		j.day = today
 	}
 	r := &report.Report{Name: j.Name, Host: script.Host(), Day: j.day, Start: time.Now(), Version: script.Version("backup")}
+	if k := j.Target.Keep; k > 0 && k <= j.days {
+		return 0, &script.UsageError{Err: fmt.Errorf("target.keep is %d: days would be fetched only to be removed; want more than -days %d", k, j.days)}
+	}
 	if j.dryRun {
 		return j.plan(ctx, today, given)
 	}

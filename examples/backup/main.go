@@ -21,6 +21,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -60,6 +61,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, err
 	case *version:
 		fmt.Fprintln(stdout, script.Version("backup"))
 		return script.ExitOK, nil
+	}
+	if *file == "" && j.day.IsValid() {
+		return 0, &script.UsageError{Err: errors.New("-day wants a -config: the demonstration has today's days only")}
 	}
 	j.logger = slog.New(slog.DiscardHandler)
 	if j.verbose {

@@ -380,9 +380,20 @@ func TestRun_KeepsNothingOfADayThatCannotBeRead(t *testing.T) {
 // A day whose source changes while it is fetched is not kept as it is.
 func TestRun_DoesNotKeepADayThatChangesMeanwhile(t *testing.T) {
 	changes := map[string]func(s *site){
-		"a file more":   func(s *site) { s.writesAt(today, "c.dat", "late", time.Hour) },
-		"a file grows":  func(s *site) { s.writesAt(today, "a.dat", "aaaa", time.Hour) },
-		"a file less":   func(s *site) { _ = s.source.Remove(context.Background(), dir(today)+"/b.dat") },
+		"a file more":  func(s *site) { s.writesAt(today, "c.dat", "late", time.Hour) },
+		"a file grows": func(s *site) { s.writesAt(today, "a.dat", "aaaa", time.Hour) },
+		"a file less":  func(s *site) { _ = s.source.Remove(context.Background(), dir(today)+"/b.dat") },
+		"a file grows on": func(s *site) {
+			size := 1
+			s.source.Fault = func(op, name string) error {
+				if op == "read" && strings.HasSuffix(name, "a.dat") {
+					size++
+					s.writesAt(today, "a.dat", strings.Repeat("a", size), time.Hour)
+				}
+				return nil
+			}
+			_ = s.source.Fault("read", "a.dat") // this time already
+		},
 		"a folder more": func(s *site) { s.writesAt(today, "sub/c.dat", "late", time.Hour) },
 	}
 	for name, change := range changes {
@@ -611,6 +622,7 @@ func TestRun_ACrashWhileRemovingLeavesNoPartOfADay(t *testing.T) {
 		}
 		_, _ = s.try(t.Context())
 		s.target.Fault = nil
+		require.NoError(t, transfer.RemoveAll(t.Context(), &s.source, dir(today.AddDays(-1))))
 		parts := 0
 		for name := range s.holds() {
 			if strings.HasPrefix(name, "supim/2026/267/") {
@@ -618,8 +630,9 @@ func TestRun_ACrashWhileRemovingLeavesNoPartOfADay(t *testing.T) {
 			}
 		}
 		require.Contains(t, []int{0, 2}, parts, "crash at step %d", n)
+		s.config.Keep = 2
 		s.run(t)
-		require.Len(t, s.holds(), 2, "after a crash at step %d", n)
+		require.Len(t, s.holds(), 2+parts, "after a crash at step %d", n)
 		require.NotContains(t, strings.Join(s.target.Names(), "\n"), "trash")
 		if !crashed {
 			return
@@ -648,6 +661,13 @@ func TestVerify_NamesACorruptedFile(t *testing.T) {
 	ve, ok := errors.AsType[*keep.VerifyError](err)
 	require.True(t, ok, "%v", err)
 	require.Equal(t, []string{"a.dat"}, ve.Corrupt)
+	require.Equal(t, []string{"b.dat"}, ve.Missing)
+
+	s.target.Put(info, []byte("aaaa"))
+	_, err = k.Verify(t.Context(), kept[0])
+	ve, ok = errors.AsType[*keep.VerifyError](err)
+	require.True(t, ok, "%v", err)
+	require.Empty(t, ve.Corrupt)
 	require.Equal(t, []string{"b.dat"}, ve.Missing)
 
 	// A daily run finds it as well.
@@ -721,15 +741,21 @@ func TestRun_WritesAManifestThatSha256sumReads(t *testing.T) {
 	for _, name := range []string{"a.dat", "sub/b.dat", "line\nbreak", "back\\slash", "\xff", " space", "#hash", "-"} {
 		s.writes(today, name, name)
 	}
-	top := t.TempDir()
-	target, err := dirstore.Open(top)
+	disk := t.TempDir()
+	target, err := dirstore.Open(disk)
 	require.NoError(t, err)
 	defer target.Close()
 	s.config.Target = target
+	top := transfer.Info{Name: dir(today), Mode: fs.ModeDir | 0o750, ModTime: now.Add(-2 * time.Hour)}
+	require.NoError(t, s.source.SetInfo(t.Context(), top))
 	r := s.run(t)[today]
 	require.True(t, r.Kept, "%v", r.Err)
+	folder, err := target.Stat(t.Context(), "supim/2026/268")
+	require.NoError(t, err)
+	require.True(t, top.ModTime.Equal(folder.ModTime), "the folder has the time of its source: %v", folder.ModTime)
+	require.Equal(t, top.Mode, folder.Mode)
 	cmd := exec.Command("sha256sum", "--check", "--strict", "--quiet", keep.ManifestName)
-	cmd.Dir = filepath.Join(top, "supim/2026/268")
+	cmd.Dir = filepath.Join(disk, "supim/2026/268")
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	text, err := os.ReadFile(filepath.Join(cmd.Dir, keep.ManifestName))

@@ -33,7 +33,6 @@ type Day struct {
 	State   State
 	Why     string // in words, where the state alone does not say it
 	Err     error  // of an Unknown day
-	Wanted  bool   // whether its absence is to be reported
 	Source  string // folder in the source
 	Target  string // folder in the target that it will have
 	Files   int    // at the source
@@ -141,7 +140,6 @@ func (k *Keeper) Plan(ctx context.Context, today, last julian.Date, n int) (*Pla
 			continue
 		}
 		day := k.look(ctx, d, held[d], now)
-		day.Wanted = wanted
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}

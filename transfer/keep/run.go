@@ -119,7 +119,7 @@ func (k *Keeper) day(ctx context.Context, day Day, today julian.Date) (r Result)
 	past := day.Date.Compare(today) < 0
 	switch day.State {
 	case Absent:
-		if past && day.Wanted {
+		if past {
 			r.Outcome = report.Missed
 		}
 	case Unfinished:
