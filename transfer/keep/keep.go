@@ -113,6 +113,14 @@ func (k *Keeper) sourceNow(ctx context.Context) (time.Time, error) {
 	return k.c.Now(), nil
 }
 
+// place is a name of the target as a person finds it.
+func (k *Keeper) place(name string) string {
+	if p, ok := k.c.Target.(interface{ Path() string }); ok {
+		return path.Join(p.Path(), name)
+	}
+	return name
+}
+
 // The names beside a day's folder.
 
 const revMark = ".rev"

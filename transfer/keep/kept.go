@@ -54,7 +54,7 @@ func (k *Keeper) find(ctx context.Context) (found, error) {
 		for _, dir := range level {
 			for info, err := range k.c.Target.List(ctx, dir) {
 				if err != nil {
-					return f, fmt.Errorf("list %s: %w", dir, err)
+					return f, fmt.Errorf("list %s: %w", k.place(dir), err)
 				}
 				if !info.Mode.IsDir() {
 					continue
@@ -94,7 +94,7 @@ func (k *Keeper) find(ctx context.Context) (found, error) {
 
 // VerifyError names what is wrong with a kept folder.
 type VerifyError struct {
-	Dir     string
+	Dir     string   // its place, as a person finds it
 	Corrupt []string // files whose bytes are not those of the manifest
 	Missing []string // files of the manifest that are not there
 }
@@ -143,7 +143,7 @@ func (k *Keeper) verifyDir(ctx context.Context, dir string) (int, error) {
 		return 0, fmt.Errorf("keep: %w", err)
 	}
 	if len(c.Differing)+len(c.Missing) > 0 {
-		return len(c.Same), &VerifyError{Dir: dir, Corrupt: c.Differing, Missing: c.Missing}
+		return len(c.Same), &VerifyError{Dir: k.place(dir), Corrupt: c.Differing, Missing: c.Missing}
 	}
 	return len(c.Same), nil
 }
@@ -151,16 +151,16 @@ func (k *Keeper) verifyDir(ctx context.Context, dir string) (int, error) {
 func (k *Keeper) readManifest(ctx context.Context, dir string) ([]transfer.Sum, error) {
 	r, err := k.c.Target.Open(ctx, path.Join(dir, ManifestName), 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("keep: %s: %w", dir, ErrNoManifest)
+		return nil, fmt.Errorf("keep: %s: %w", k.place(dir), ErrNoManifest)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("keep: %s: %w", dir, err)
+		return nil, fmt.Errorf("keep: %s: %w", k.place(dir), err)
 	}
 	defer r.Close()
 	var sums []transfer.Sum
 	for sum, err := range transfer.ReadSums(r) {
 		if err != nil {
-			return nil, fmt.Errorf("keep: %s/%s: %w", dir, ManifestName, err)
+			return nil, fmt.Errorf("keep: %s/%s: %w", k.place(dir), ManifestName, err)
 		}
 		sums = append(sums, sum)
 	}

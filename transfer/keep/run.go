@@ -94,7 +94,7 @@ func (k *Keeper) remove(ctx context.Context, day Kept) error {
 			err = transfer.RemoveAll(ctx, k.c.Target, trash)
 		}
 		if err != nil {
-			return fmt.Errorf("keep: remove %s: %w", dir, err)
+			return fmt.Errorf("keep: remove %s: %w", k.place(dir), err)
 		}
 	}
 	k.c.Logger.Info("removed", "day", day.Date)
@@ -208,7 +208,7 @@ func (k *Keeper) fetch(ctx context.Context, r *Result, stage string) ([]*transfe
 		case errors.Is(f, transfer.ErrChanged):
 			return nil, f
 		case f.Op == "write":
-			return nil, fmt.Errorf("%w; if it stays so, remove %s to start over", f, stage)
+			return nil, fmt.Errorf("%w; if it stays so, remove %s to start over", f, k.place(stage))
 		}
 	}
 	return incomplete.Failed, nil
@@ -257,13 +257,9 @@ func (k *Keeper) fits(ctx context.Context, days ...Day) error {
 	planner := diskspace.Planner{Reserve: k.c.Reserve, Stat: func(string) (diskspace.Usage, error) {
 		return stater.Usage(ctx, ".") // all days are on one volume
 	}}
-	where := "the target"
-	if p, ok := k.c.Target.(interface{ Path() string }); ok {
-		where = p.Path()
-	}
 	var needs []diskspace.Need
 	for _, d := range days {
-		need := diskspace.Need{Path: where, Inodes: uint64(d.Inodes)}
+		need := diskspace.Need{Path: k.place("."), Inodes: uint64(d.Inodes)}
 		switch d.State {
 		case Ready:
 			need.Bytes = uint64(d.Fetch)
@@ -319,12 +315,12 @@ func (k *Keeper) seal(ctx context.Context, r *Result, stage string) error {
 		err = k.c.Target.Rename(ctx, stage, r.Target)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", r.Target, err)
+		return fmt.Errorf("%s: %w", k.place(r.Target), err)
 	}
 	r.Kept = true
 	if r.State == Changed {
 		r.Outcome = report.Warning
-		r.Notes = append(r.Notes, "the day as it was stays; its new state is kept beside it as "+r.Target)
+		r.Notes = append(r.Notes, "the day as it was stays; its new state is kept beside it as "+k.place(r.Target))
 	}
 	k.c.Logger.Info("kept", "day", r.Date, "dir", r.Target, "files", len(sums))
 	return nil
