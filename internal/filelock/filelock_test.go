@@ -29,6 +29,18 @@ func TestTryLock_HoldsUntilTheFileIsClosed(t *testing.T) {
 	require.NoError(t, filelock.TryLock(b))
 }
 
+func TestTryLock_LocksADirectory(t *testing.T) {
+	dir := t.TempDir()
+	a, err := filelock.OpenDir(dir)
+	require.NoError(t, err)
+	defer a.Close()
+	b, err := filelock.OpenDir(dir)
+	require.NoError(t, err)
+	defer b.Close()
+	require.NoError(t, filelock.TryLock(a))
+	require.ErrorIs(t, filelock.TryLock(b), filelock.ErrLocked)
+}
+
 // A process that is killed leaves no lock.
 func TestTryLock_EndsWithTheProcess(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "lock")

@@ -8,6 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// OpenDir opens what stands for a directory to TryLock: the directory.
+func OpenDir(dir string) (*os.File, error) { return os.Open(dir) }
+
 // TryLock locks f, a file or a directory, or returns ErrLocked at once.
 func TryLock(f *os.File) error {
 	for {

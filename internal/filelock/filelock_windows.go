@@ -2,9 +2,15 @@ package filelock
 
 import (
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/windows"
 )
+
+// OpenDir opens what stands for a directory to TryLock: a file in it.
+func OpenDir(dir string) (*os.File, error) {
+	return os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+}
 
 // TryLock locks f, which must be a file, or returns ErrLocked at once. A byte
 // far beyond any content is locked, so that others can read the file.
