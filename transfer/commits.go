@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"sync"
 )
 
 // commits gathers finished uploads, so that a store that can make many
@@ -12,19 +11,21 @@ import (
 type commits struct {
 	queue chan commitRequest
 	done  chan struct{}
-	mu    sync.Mutex
-	err   error
+	err   error // the first that ends the mirror; once done is closed
 }
 
 type commitRequest struct {
 	up   Upload
-	then func(error) error
+	then func(context.Context, error) error
 }
 
-// groupSize bounds the files that are open at once.
+// groupSize bounds the files that wait to be committed, and those that are
+// being committed.
 const groupSize = 256
 
-func newCommits(ctx context.Context, store GroupCommitter, readBack bool) *commits {
+// newCommits begins to commit what is added. An error that ends the mirror
+// goes to cancel at once.
+func newCommits(ctx context.Context, cancel context.CancelCauseFunc, store GroupCommitter, readBack bool) *commits {
 	c := &commits{queue: make(chan commitRequest, groupSize), done: make(chan struct{})}
 	go func() {
 		defer close(c.done)
@@ -37,7 +38,11 @@ func newCommits(ctx context.Context, store GroupCommitter, readBack bool) *commi
 				if err != nil {
 					err = &opError{"write", err}
 				}
-				c.fail(group[i].then(errors.Join(err, uploads[i].Close())))
+				err = group[i].then(ctx, errors.Join(err, uploads[i].Close()))
+				if err != nil && c.err == nil {
+					c.err = err
+					cancel(err)
+				}
 			}
 		}
 	}()
@@ -61,26 +66,8 @@ func (c *commits) groups() iter.Seq[[]commitRequest] {
 
 // add takes over an upload. then is called with the outcome of its commit, on
 // another goroutine; what it returns ends the mirror.
-func (c *commits) add(up Upload, then func(error) error) {
+func (c *commits) add(up Upload, then func(context.Context, error) error) {
 	c.queue <- commitRequest{up, then}
-}
-
-func (c *commits) fail(err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err == nil {
-		c.err = err
-	}
-}
-
-// failed returns the first error that ends the mirror.
-func (c *commits) failed() error {
-	if c == nil {
-		return nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.err
 }
 
 // wait returns when all uploads are settled.
@@ -90,5 +77,5 @@ func (c *commits) wait() error {
 	}
 	close(c.queue)
 	<-c.done
-	return c.failed()
+	return c.err
 }

@@ -72,8 +72,7 @@ func Compare(ctx context.Context, want, got Store, opts *Options) (*Comparison, 
 		c.Extra = append(c.Extra, name)
 	}
 	err := c.each(ctx, &o, read, func(ctx context.Context, info Info) (bool, error) {
-		cp := copier{o: &o}
-		return cp.sameBytes(ctx, storeSource(want, join(o.From, info.Name)), storeSource(got, join(o.To, info.Name)), info.Size)
+		return sameBytes(ctx, storeSource(want, join(o.From, info.Name)), storeSource(got, join(o.To, info.Name)), info.Size)
 	})
 	return c, err
 }
@@ -97,8 +96,6 @@ func (c *Comparison) each(ctx context.Context, o *Options, infos []Info, same fu
 				return gctx.Err()
 			case errors.Is(err, ErrLost):
 				return err
-			case errors.Is(err, io.ErrUnexpectedEOF): // shorter than it was listed
-				c.Differing = append(c.Differing, info.Name)
 			case errors.Is(err, fs.ErrNotExist):
 				c.Missing = append(c.Missing, info.Name)
 			case err != nil:

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"sync"
 	"time"
 
@@ -28,7 +29,9 @@ func Pull(ctx context.Context, dst, src Store, name string, opts *Options) (Stat
 
 // Push stores info.Size bytes of src, which need not be in a store, as
 // info.Name. An object that is there already with equal size and time costs
-// nothing.
+// nothing. A shorter src is an [ErrChanged]; so is one with the method Stat of
+// an [os.File] whose size or time changes meanwhile. Who means the beginning
+// of a growing file passes an [io.SectionReader].
 func Push(ctx context.Context, dst Store, info Info, src io.ReaderAt, opts *Options) (Stats, error) {
 	return single(ctx, dst, info.Name, opts, func() (source, Info, error) {
 		return readerSource(src, info), info, nil
@@ -39,7 +42,7 @@ func Push(ctx context.Context, dst Store, info Info, src io.ReaderAt, opts *Opti
 func single(ctx context.Context, dst Store, name string, opts *Options, describe func() (source, Info, error)) (Stats, error) {
 	o := opts.orDefault()
 	c := newCopier(dst, &o)
-	err := c.run(ctx, func(ctx context.Context) error {
+	err := c.run(func() error {
 		var src source
 		var info, old Info
 		err := o.retry(ctx, name, func() (bool, error) {
@@ -53,6 +56,7 @@ func single(ctx context.Context, dst Store, name string, opts *Options, describe
 		if err != nil {
 			return err
 		}
+		c.expect(info)
 		if sameFile(info, old) {
 			same, err := c.unchanged(ctx, src, info)
 			if same || err != nil {
@@ -91,11 +95,25 @@ func storeSource(s Store, name string) source {
 }
 
 func readerSource(r io.ReaderAt, info Info) source {
+	stat := func(context.Context) (Info, error) { return info, nil }
+	if f, ok := r.(interface{ Stat() (fs.FileInfo, error) }); ok {
+		before, err := f.Stat()
+		stat = func(context.Context) (Info, error) {
+			now, e := f.Stat()
+			if err := cmp.Or(err, e); err != nil {
+				return Info{}, err
+			}
+			if now.Size() != before.Size() || !now.ModTime().Equal(before.ModTime()) {
+				return Info{}, ErrChanged
+			}
+			return info, nil
+		}
+	}
 	return source{
 		open: func(_ context.Context, off int64) (io.ReadCloser, error) {
 			return io.NopCloser(io.NewSectionReader(r, off, info.Size-off)), nil
 		},
-		stat: func(context.Context) (Info, error) { return info, nil },
+		stat: stat,
 		hash: func(ctx context.Context, n int64) (Prefix, error) {
 			return HashReader(ctx, io.NewSectionReader(r, 0, n), n)
 		},
@@ -115,7 +133,8 @@ type copier struct {
 func newCopier(dst Store, o *Options) *copier {
 	c := &copier{dst: dst, o: o}
 	if o.Bandwidth > 0 {
-		c.limit = rate.NewLimiter(rate.Limit(o.Bandwidth), bufferSize)
+		// Tenths of a second, so that it is even, but not byte by byte.
+		c.limit = rate.NewLimiter(rate.Limit(o.Bandwidth), int(min(max(o.Bandwidth/10, 4<<10), bufferSize)))
 	}
 	return c
 }
@@ -132,13 +151,18 @@ func (c *copier) total() Stats {
 	return c.stats
 }
 
+// expect counts a file that is to be transferred, before anything is.
+func (c *copier) expect(info Info) {
+	c.count(func(s *Stats) { s.Files, s.Size = s.Files+1, s.Size+info.Size })
+}
+
 // run calls work on another goroutine, and reports progress on this one.
-func (c *copier) run(ctx context.Context, work func(context.Context) error) error {
+func (c *copier) run(work func() error) error {
 	if c.o.Progress == nil {
-		return work(ctx)
+		return work()
 	}
 	done := make(chan error, 1)
-	go func() { done <- work(ctx) }()
+	go func() { done <- work() }()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -166,21 +190,19 @@ func (c *copier) stat(ctx context.Context, name string) (info Info, ok bool, err
 func (c *copier) unchanged(ctx context.Context, src source, info Info) (bool, error) {
 	verified := 0
 	if c.o.Verify == VerifyAll {
-		same, err := c.sameBytes(ctx, src, storeSource(c.dst, info.Name), info.Size)
+		same, err := sameBytes(ctx, src, storeSource(c.dst, info.Name), info.Size)
 		if err != nil || !same {
 			return false, err
 		}
 		verified = 1
 	}
-	c.count(func(s *Stats) {
-		s.Files, s.Size, s.Matched, s.Verified = s.Files+1, s.Size+info.Size, s.Matched+info.Size, s.Verified+verified
-	})
+	c.count(func(s *Stats) { s.Matched, s.Verified = s.Matched+info.Size, s.Verified+verified })
 	return true, nil
 }
 
 // sameBytes compares the first n bytes of two sources, each hashed where it
-// lies if that can be.
-func (c *copier) sameBytes(ctx context.Context, a, b source, n int64) (bool, error) {
+// lies if that can be. One that has fewer is different.
+func sameBytes(ctx context.Context, a, b source, n int64) (bool, error) {
 	var sums [2][sha256.Size]byte
 	g, ctx := errgroup.WithContext(ctx)
 	for i, s := range []source{a, b} {
@@ -190,6 +212,9 @@ func (c *copier) sameBytes(ctx context.Context, a, b source, n int64) (bool, err
 		})
 	}
 	err := g.Wait()
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return false, nil
+	}
 	return err == nil && sums[0] == sums[1], err
 }
 
@@ -242,6 +267,22 @@ func (c contextReader) Read(p []byte) (int, error) {
 	return c.r.Read(p)
 }
 
+// limitedReader keeps to a bandwidth.
+type limitedReader struct {
+	ctx   context.Context
+	r     io.Reader
+	limit *rate.Limiter
+}
+
+func (l limitedReader) Read(p []byte) (int, error) {
+	n, err := l.r.Read(p[:min(len(p), l.limit.Burst())])
+	// Not WaitN, which fails at once when the context would end meanwhile.
+	if e := wait(l.ctx, l.limit.ReserveN(time.Now(), n).Delay()); e != nil {
+		return n, e
+	}
+	return n, err
+}
+
 // tally is what one file has contributed to the totals.
 type tally struct{ resumed, matched, literal int64 }
 
@@ -267,7 +308,6 @@ func (c *copier) commit(ctx context.Context, up Upload) error {
 
 // file sends one file, hands it to commit, and returns the SHA-256 of its bytes.
 func (c *copier) file(ctx context.Context, src source, info, old Info, commit commitFunc) (sum [sha256.Size]byte, err error) {
-	c.count(func(s *Stats) { s.Files, s.Size = s.Files+1, s.Size+info.Size })
 	var t tally
 	var best int64
 	attempts, changes := 0, 0
@@ -326,7 +366,7 @@ func (c *copier) attempt(ctx context.Context, src source, info, old Info, n int,
 		}
 	}()
 
-	off, err := up.Resume(ctx, func(k Kept) bool { return c.isBeginning(ctx, src, info, k, n) })
+	off, err := up.Resume(ctx, func(k Kept) (bool, error) { return isBeginning(ctx, src, info, k, n) })
 	if err != nil {
 		return sum, &opError{"write", err}
 	}
@@ -361,20 +401,24 @@ func (c *copier) attempt(ctx context.Context, src source, info, old Info, n int,
 
 // isBeginning reports whether kept bytes are the first of the source. Its own
 // hash proves it. Where the source cannot tell, or has told already in this
-// run, it is the same version by the rule that mirrors go by.
-func (c *copier) isBeginning(ctx context.Context, src source, info Info, k Kept, attempt int) bool {
+// run, it is the same version by the rule that mirrors go by. An error means
+// that the question is still open.
+func isBeginning(ctx context.Context, src source, info Info, k Kept, attempt int) (bool, error) {
 	if k.Size > info.Size {
-		return false
+		return false, nil
 	}
-	version := Info{Size: info.Size, ModTime: info.ModTime}
-	if attempt > 1 && sameFile(k.Source, version) {
-		return true
+	sameVersion := k.Source.Size == info.Size && sameTime(k.Source.ModTime, info.ModTime)
+	if attempt > 1 && sameVersion {
+		return true, nil
 	}
 	p, err := src.hash(ctx, k.Size)
-	if errors.Is(err, errors.ErrUnsupported) {
-		return sameFile(k.Source, version)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return sameVersion, nil
+	case errors.Is(err, ErrLost), ctx.Err() != nil:
+		return false, &opError{"read", err}
 	}
-	return err == nil && p.Sum == k.Sum
+	return err == nil && p.Sum == k.Sum, nil
 }
 
 // grown appends the previous version to the upload, if the source is that
@@ -393,23 +437,26 @@ func (c *copier) grown(ctx context.Context, up Upload, src source, info, old Inf
 	g.Go(func() (err error) { theirs, err = src.hash(gctx, old.Size); return err })
 	g.Go(func() (err error) { ours, err = hasher.HashPrefix(gctx, old.Name, old.Size); return err })
 	err := g.Wait()
-	state := cmp.Or(theirs.State, ours.State)
-	if err == nil && state != nil && ours.Sum == theirs.Sum {
-		if err = cp.Copy(ctx, old.Size, state); err == nil {
-			// What was copied is what was proved, or the file is not sent.
-			if up.Sum() != theirs.Sum {
-				return 0, &opError{"write", ErrCorrupt}
-			}
-			return old.Size, nil
-		}
-	}
-	if ctx.Err() != nil || errors.Is(err, ErrLost) {
+	if errors.Is(err, ErrLost) || ctx.Err() != nil {
 		return 0, err
 	}
-	if err != nil {
-		c.o.Logger.Debug("cannot tell whether the file has only grown", "file", info.Name, "err", err)
+	state := cmp.Or(theirs.State, ours.State)
+	if err != nil || state == nil || ours.Sum != theirs.Sum {
+		c.o.Logger.Debug("not known to have only grown", "file", info.Name, "err", err)
+		return 0, nil
 	}
-	return 0, nil
+	err = cp.Copy(ctx, old.Size, state)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return 0, nil
+	}
+	// What was copied is what was proved, or the file is not sent.
+	if err == nil && up.Sum() != theirs.Sum {
+		err = ErrCorrupt
+	}
+	if err != nil {
+		return 0, &opError{"write", err}
+	}
+	return old.Size, nil
 }
 
 // pump moves the bytes from off on, and makes sure that they were the whole
@@ -433,14 +480,13 @@ func (c *copier) pump(ctx context.Context, up Upload, src source, info Info, off
 		c.set(t, next)
 		return nil
 	}
-	read := func(p []byte) ([]byte, error) {
+	read := func(ctx context.Context, p []byte) ([]byte, error) {
 		p = p[:min(int64(len(p)), left)]
+		in := io.Reader(r)
 		if c.limit != nil {
-			if err := c.limit.WaitN(ctx, len(p)); err != nil {
-				return nil, err
-			}
+			in = limitedReader{ctx, r, c.limit}
 		}
-		n, err := io.ReadFull(r, p)
+		n, err := io.ReadFull(in, p)
 		left -= int64(n)
 		if err == io.EOF || err == io.ErrUnexpectedEOF {
 			err = ErrChanged
@@ -454,7 +500,7 @@ func (c *copier) pump(ctx context.Context, up Upload, src source, info Info, off
 	if left <= bufferSize {
 		buf := getBuffer()
 		defer putBuffer(buf)
-		p, err := read(*buf)
+		p, err := read(ctx, *buf)
 		if werr := write(p); werr != nil {
 			return werr
 		}
@@ -476,7 +522,7 @@ func (c *copier) pump(ctx context.Context, up Upload, src source, info Info, off
 		defer close(full)
 		for left > 0 {
 			buf := getBuffer()
-			p, err := read(*buf)
+			p, err := read(gctx, *buf)
 			select {
 			case full <- chunk{buf, len(p)}:
 			case <-gctx.Done():

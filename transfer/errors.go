@@ -24,7 +24,7 @@ func (e *FileError) Error() string {
 func (e *FileError) Unwrap() error { return e.Err }
 
 // IncompleteError says that some files of a tree could not be transferred;
-// all others were.
+// all others were. A directory stands for all that is in it.
 type IncompleteError struct {
 	Files  int // in the tree
 	Failed []*FileError
@@ -62,9 +62,6 @@ func fileError(op, name string, err error) *FileError {
 	}
 	if oe, ok := errors.AsType[*opError](err); ok {
 		op, err = oe.op, oe.err
-	}
-	if op == "" {
-		op = "copy"
 	}
 	if pe, ok := err.(*fs.PathError); ok {
 		err = pe.Err

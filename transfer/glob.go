@@ -16,9 +16,18 @@ var ErrPattern = errors.New("invalid pattern")
 // the last element of a name, at any depth; one with a slash against the
 // whole name below From. One that ends in a slash matches directories only.
 func ValidPattern(p string) error {
-	for elem := range strings.SplitSeq(strings.Trim(p, "/"), "/") {
-		if _, err := path.Match(elem, ""); err != nil || elem == "" {
-			return fmt.Errorf("transfer: %w %q", ErrPattern, p)
+	if err := validPatterns([]string{p}); err != nil {
+		return fmt.Errorf("transfer: %w", err)
+	}
+	return nil
+}
+
+func validPatterns(patterns []string) error {
+	for _, p := range patterns {
+		for elem := range strings.SplitSeq(strings.Trim(p, "/"), "/") {
+			if _, err := path.Match(elem, ""); err != nil || elem == "" {
+				return fmt.Errorf("%w %q", ErrPattern, p)
+			}
 		}
 	}
 	return nil

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -82,11 +81,6 @@ type Result struct {
 // could not be listed alone is in Failed.
 func PlanMirror(ctx context.Context, dst, src Store, opts *Options) (*Plan, error) {
 	o := opts.orDefault()
-	for _, p := range slices.Concat(o.Include, o.Exclude) {
-		if err := ValidPattern(p); err != nil {
-			return nil, err
-		}
-	}
 	p := &Plan{dst: dst, src: src, o: o}
 	var from, to *listing
 	g, gctx := errgroup.WithContext(ctx)
@@ -109,25 +103,36 @@ func PlanMirror(ctx context.Context, dst, src Store, opts *Options) (*Plan, erro
 	for _, info := range to.infos {
 		old[info.Name] = info
 	}
+	unlisted := make(map[string]*FileError)
+	for _, f := range to.failed {
+		unlisted[f.Name] = f
+	}
 	_, isTree := dst.(Tree)
+	blocked := make(map[string]bool) // directories whose entries have nowhere to go
 	for _, info := range from.infos {
-		p.add(info, old[info.Name], isTree)
+		if f := unlisted[info.Name]; f != nil {
+			p.Failed = append(p.Failed, f)
+			blocked[info.Name] = true
+		} else if blocked[path.Dir(info.Name)] || !p.add(info, old[info.Name], isTree) {
+			blocked[info.Name] = info.Mode.IsDir()
+		}
 	}
 	return p, nil
 }
 
-func (p *Plan) add(info, old Info, isTree bool) {
+// add plans for one entry, and reports whether something can be put under it.
+func (p *Plan) add(info, old Info, isTree bool) bool {
 	step := Step{Info: info, Old: old}
 	exists := old.Name != ""
 	switch {
 	case exists && old.Mode.IsDir() != info.Mode.IsDir():
-		p.fail("write", info.Name, fmt.Errorf("a %s is in the way", kind(old.Mode)))
-		return
+		p.Failed = append(p.Failed, &FileError{info.Name, "write", fmt.Errorf("a %s is in the way", kind(old.Mode))})
+		return false
 	case !info.Mode.IsRegular() && !isTree:
 		if !info.Mode.IsDir() {
 			p.Skipped = append(p.Skipped, Skip{info.Name, "the destination keeps files only"})
 		}
-		return
+		return true
 	case info.Mode.IsDir() && !exists:
 		step.Action = MakeDir
 	case info.Mode&fs.ModeSymlink != 0:
@@ -140,10 +145,7 @@ func (p *Plan) add(info, old Info, isTree bool) {
 		step.Action = SetInfo
 	}
 	p.Steps = append(p.Steps, step)
-}
-
-func (p *Plan) fail(op, name string, err error) {
-	p.Failed = append(p.Failed, fileError(op, name, err))
+	return true
 }
 
 func kind(m fs.FileMode) string {
@@ -177,7 +179,12 @@ func (p *Plan) Run(ctx context.Context) (*Result, error) {
 	for _, s := range p.Skipped {
 		p.o.Logger.Warn("skipped", "file", s.Name, "reason", s.Reason)
 	}
-	err := c.run(ctx, r.all)
+	for _, s := range p.Steps {
+		if s.Info.Mode.IsRegular() {
+			c.expect(s.Info)
+		}
+	}
+	err := c.run(func() error { return r.all(ctx) })
 	r.res.Stats = c.total()
 	slices.SortFunc(r.res.Failed, func(a, b *FileError) int { return cmp.Compare(a.Name, b.Name) })
 	if err != nil {
@@ -198,45 +205,69 @@ type run struct {
 }
 
 func (r *run) all(ctx context.Context) error {
+	touched := r.touched()
+	blocked := make(map[string]bool) // directories that cannot be made
 	for _, s := range r.plan.Steps {
-		if s.Action == MakeDir {
-			// Whoever may not write here yet must be able to until the end.
-			info := s.Info
-			info.Name, info.Mode = join(r.o.To, info.Name), info.Mode|0o700
-			if err := r.step(ctx, "write", s, func() error { return r.dst.(Tree).Mkdir(ctx, info) }); err != nil {
+		if !s.Info.Mode.IsDir() {
+			continue
+		}
+		ok := !blocked[path.Dir(s.Info.Name)]
+		if ok {
+			var err error
+			if ok, err = r.openDir(ctx, s, touched[s.Info.Name]); err != nil {
 				return err
 			}
 		}
+		blocked[s.Info.Name] = !ok
 	}
-
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(r.o.Workers)
-	var commits *commits
-	if group, ok := r.dst.(GroupCommitter); ok {
-		commits = newCommits(gctx, group, r.o.Verify != VerifyNone)
-	}
-	for _, s := range r.plan.Steps {
-		if gctx.Err() != nil || commits.failed() != nil {
-			break
-		}
-		if s.Action != MakeDir && !s.Info.Mode.IsDir() {
-			g.Go(func() error { return r.entry(gctx, s, commits) })
-		}
-	}
-	if err := errors.Join(g.Wait(), commits.wait()); err != nil {
+	if err := r.entries(ctx, blocked); err != nil {
 		return err
 	}
-
 	// Last and from the bottom up: every entry made changes its directory.
-	touched := r.touched()
 	for _, s := range slices.Backward(r.plan.Steps) {
-		if s.Info.Mode.IsDir() && (s.Action != Leave || touched[s.Info.Name]) {
+		if s.Info.Mode.IsDir() && (s.Action != Leave || touched[s.Info.Name]) && !blocked[s.Info.Name] {
 			if err := r.setInfo(ctx, s); err != nil {
 				return err
 			}
 		}
 	}
-	return ctx.Err()
+	return context.Cause(ctx)
+}
+
+// openDir makes a directory that is missing. Whoever may not write into a
+// directory must be able to while something is made in it.
+func (r *run) openDir(ctx context.Context, s Step, touched bool) (ok bool, err error) {
+	info := s.Info
+	info.Name, info.Mode = join(r.o.To, info.Name), info.Mode|0o700
+	switch {
+	case s.Action == MakeDir:
+		return r.step(ctx, "write", s, func() error { return r.dst.(Tree).Mkdir(ctx, info) })
+	case touched && s.Old.Mode&0o700 != 0o700:
+		return r.step(ctx, "write", s, func() error { return r.dst.(Tree).SetInfo(ctx, info) })
+	}
+	return true, nil
+}
+
+// entries brings all files and links up to date.
+func (r *run) entries(ctx context.Context, blocked map[string]bool) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var commits *commits
+	if group, ok := r.dst.(GroupCommitter); ok {
+		commits = newCommits(ctx, cancel, group, r.o.Verify != VerifyNone)
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(r.o.Workers)
+	for _, s := range r.plan.Steps {
+		if gctx.Err() != nil {
+			break
+		}
+		if !s.Info.Mode.IsDir() && !blocked[path.Dir(s.Info.Name)] {
+			g.Go(func() error { return r.entry(gctx, s, commits) })
+		}
+	}
+	// What is whole is committed even if a worker has failed for good.
+	return cmp.Or(g.Wait(), commits.wait(), context.Cause(ctx))
 }
 
 // touched are the directories in which something was made.
@@ -253,17 +284,18 @@ func (r *run) touched() map[string]bool {
 func (r *run) setInfo(ctx context.Context, s Step) error {
 	info := s.Info
 	info.Name = join(r.o.To, info.Name)
-	return r.step(ctx, "write", s, func() error { return r.dst.(Tree).SetInfo(ctx, info) })
+	_, err := r.step(ctx, "write", s, func() error { return r.dst.(Tree).SetInfo(ctx, info) })
+	return err
 }
 
 // step does one thing, again after a lost connection. What concerns only this
 // entry is noted; an error is for all.
-func (r *run) step(ctx context.Context, op string, s Step, f func() error) error {
-	err := r.o.retry(ctx, s.Info.Name, func() (bool, error) { return false, f() })
+func (r *run) step(ctx context.Context, op string, s Step, f func() error) (ok bool, err error) {
+	err = r.o.retry(ctx, s.Info.Name, func() (bool, error) { return false, f() })
 	if err != nil {
-		return r.failed(ctx, s.Info.Name, &opError{op, err})
+		return false, r.failed(ctx, s.Info.Name, &opError{op, err})
 	}
-	return nil
+	return true, nil
 }
 
 func (r *run) failed(ctx context.Context, name string, err error) error {
@@ -314,7 +346,7 @@ func (r *run) entry(ctx context.Context, s Step, commits *commits) error {
 	}
 	switch action {
 	case Send:
-		done := func(sum [sha256.Size]byte, err error) error {
+		done := func(ctx context.Context, sum [sha256.Size]byte, err error) error {
 			if err != nil {
 				return r.failed(ctx, s.Info.Name, err)
 			}
@@ -322,18 +354,20 @@ func (r *run) entry(ctx context.Context, s Step, commits *commits) error {
 			return nil
 		}
 		if commits == nil {
-			return done(r.file(ctx, src, info, old, r.commit))
+			sum, err := r.file(ctx, src, info, old, r.commit)
+			return done(ctx, sum, err)
 		}
 		_, err := r.file(ctx, src, info, old, func(_ context.Context, up Upload) error {
 			sum := up.Sum()
-			commits.add(up, func(err error) error { return done(sum, err) })
+			commits.add(up, func(ctx context.Context, err error) error { return done(ctx, sum, err) })
 			return nil
 		})
 		if err != nil {
 			return r.failed(ctx, s.Info.Name, err)
 		}
 	case Link:
-		return r.step(ctx, "write", s, func() error { return r.dst.(Tree).Symlink(ctx, info) })
+		_, err := r.step(ctx, "write", s, func() error { return r.dst.(Tree).Symlink(ctx, info) })
+		return err
 	case SetInfo:
 		return r.setInfo(ctx, s)
 	}

@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// LostError says that a connection was lost, and did not come back.
-// It is an ErrLost.
+// LostError says that a connection was lost, and did not come back. It is an
+// [ErrLost], and lies within the [*FileError] of what was being done.
 type LostError struct {
 	Attempts int
 	Err      error // of the last one
 }
 
 func (e *LostError) Error() string {
-	return fmt.Sprintf("transfer: gave up after %d attempts: %v", e.Attempts, e.Err)
+	return fmt.Sprintf("gave up after %d attempts: %v", e.Attempts, e.Err)
 }
 
 func (e *LostError) Unwrap() error { return e.Err }
@@ -35,14 +35,28 @@ func (o *Options) retry(ctx context.Context, what string, f func() (further bool
 			attempt, pause = 1, o.Pause
 		}
 		if attempt > o.Retries {
-			return &LostError{Attempts: attempt, Err: err}
+			if oe, ok := errors.AsType[*opError](err); ok {
+				return &opError{oe.op, &LostError{attempt, oe.err}}
+			}
+			return &LostError{attempt, err}
 		}
 		o.Logger.Warn("connection lost, trying again", "file", what, "attempt", attempt, "pause", pause, "err", err)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause):
+		if err := wait(ctx, pause); err != nil {
+			return err
 		}
 		pause = min(2*pause, maxPause)
+	}
+}
+
+// wait returns after d, or with an error as soon as ctx ends.
+func wait(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return context.Cause(ctx)
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
 	}
 }

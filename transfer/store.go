@@ -48,9 +48,10 @@ type Upload interface {
 	// Resume looks for what an interrupted upload of the same name left
 	// behind. If the store can vouch for those bytes and same agrees that they
 	// are the beginning of the source, the upload goes on after them: Resume
-	// returns their number. Otherwise it returns 0 and starts over.
-	// It is called once, before the first Write.
-	Resume(ctx context.Context, same func(Kept) bool) (int64, error)
+	// returns their number. If same says no, it returns 0 and starts over.
+	// An error of same is returned, and leaves for the next upload what is there.
+	// Resume is called once, before the first Write.
+	Resume(ctx context.Context, same func(Kept) (bool, error)) (int64, error)
 
 	// Write appends. The bytes need not be stored yet when it returns.
 	io.Writer
@@ -127,7 +128,8 @@ type Prefix struct {
 
 // Copier is an Upload that can begin with the first n bytes of the object's
 // previous version, without sending them. state is their running SHA-256.
-// It returns errors.ErrUnsupported, and has copied nothing, if it cannot.
+// It returns errors.ErrUnsupported, and has copied nothing, if it cannot; after
+// any other error the upload is of no use.
 type Copier interface {
 	Copy(ctx context.Context, n int64, state hash.Hash) error
 }

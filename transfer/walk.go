@@ -49,6 +49,11 @@ type listing struct {
 // list walks a tree level by level, the directories of a level side by side.
 // With filter, what the options leave out is left out.
 func list(ctx context.Context, s Store, top string, o *Options, filter bool) (*listing, error) {
+	if filter {
+		if err := validPatterns(slices.Concat(o.Include, o.Exclude)); err != nil {
+			return nil, err
+		}
+	}
 	var root Info
 	err := o.retry(ctx, top, func() (_ bool, err error) {
 		root, err = s.Stat(ctx, top)

@@ -33,6 +33,7 @@ import (
 type Store struct {
 	*fsstore.Store
 	root *os.Root
+	top  *os.File // open all the time, for syncfs to tell it of every error
 }
 
 // Open opens the directory dir, which must exist.
@@ -41,11 +42,15 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dirstore: %w", err)
 	}
-	return &Store{&fsstore.Store{FS: rootFS{root}}, root}, nil
+	top, err := root.Open(".")
+	if err != nil {
+		return nil, fmt.Errorf("dirstore: %w", errors.Join(err, root.Close()))
+	}
+	return &Store{&fsstore.Store{FS: rootFS{root}}, root, top}, nil
 }
 
 // Close releases the directory.
-func (s *Store) Close() error { return s.root.Close() }
+func (s *Store) Close() error { return errors.Join(s.top.Close(), s.root.Close()) }
 
 // Path is the directory's name, as given to Open.
 func (s *Store) Path() string { return s.root.Name() }
@@ -66,7 +71,10 @@ func (s *Store) RemoveAll(_ context.Context, name string) error {
 	if err := s.root.RemoveAll(name); err != nil {
 		return bare(err)
 	}
-	return durable.SyncDir(s.root, path.Dir(name))
+	if err := durable.SyncDir(s.root, path.Dir(name)); !errors.Is(err, fs.ErrNotExist) {
+		return bare(err)
+	}
+	return nil // gone with all above it
 }
 
 // Now implements [transfer.Clock] by the clock of this machine.

@@ -14,14 +14,7 @@ func (s *Store) CommitAll(ctx context.Context, uploads []transfer.Upload, readBa
 	if len(uploads) == 1 {
 		return []error{uploads[0].Commit(ctx, readBack)}
 	}
-	return s.CommitGroup(ctx, uploads, readBack, func() error {
-		dir, err := s.root.Open(".")
-		if err != nil {
-			return err
-		}
-		defer dir.Close()
-		return unix.Syncfs(int(dir.Fd()))
-	})
+	return s.CommitGroup(ctx, uploads, readBack, func() error { return unix.Syncfs(int(s.top.Fd())) })
 }
 
 // DropCache makes the next read come from the disk, once the file is synced.

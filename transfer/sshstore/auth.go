@@ -1,6 +1,8 @@
 package sshstore
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +10,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -20,21 +23,16 @@ type KeyError struct {
 	Err  error
 }
 
-func (e *KeyError) Error() string {
-	if errors.Is(e.Err, errNoPassphrase) {
-		return fmt.Sprintf("key %s is encrypted and no passphrase was given", e.File)
-	}
-	return fmt.Sprintf("key %s: %v", e.File, e.Err)
-}
+func (e *KeyError) Error() string { return fmt.Sprintf("key %s: %v", e.File, e.Err) }
 
 func (e *KeyError) Unwrap() error { return e.Err }
 
-var errNoPassphrase = errors.New("no passphrase")
+var errNoPassphrase = errors.New("it is encrypted, no passphrase was given and no agent has it")
 
 // LoginError says that the machine refused the account.
 type LoginError struct {
 	User, Addr string
-	Keys       []string // what was offered
+	Keys       []string // what was offered: key files, and "the agent's keys"
 	Err        error
 }
 
@@ -42,67 +40,118 @@ func (e *LoginError) Error() string {
 	if len(e.Keys) == 0 {
 		return fmt.Sprintf("%s refuses %s: there was no key to offer; name a key file or start an agent", e.Addr, e.User)
 	}
-	return fmt.Sprintf("%s refuses %s with %s: is the public key in authorized_keys there?", e.Addr, e.User, strings.Join(e.Keys, ", "))
+	return fmt.Sprintf("%s refuses %s with %s: is the public key in authorized_keys there, and may %[2]s log in?",
+		e.Addr, e.User, strings.Join(e.Keys, ", "))
 }
 
 func (e *LoginError) Unwrap() error { return e.Err }
 
-// signers are the keys to offer, with their names.
-func (c *Config) signers() (signers []ssh.Signer, names []string, done func(), err error) {
-	done = func() {}
-	socket := c.Agent
-	if socket == "" {
-		socket = os.Getenv("SSH_AUTH_SOCK")
+// identities are the keys to offer, with their names.
+type identities struct {
+	signers []ssh.Signer
+	names   []string
+	agent   []ssh.Signer
+	close   func()
+}
+
+// identities are the keys that are named and the agent's, or the agent's and
+// those found at home. Keys of files are read once.
+func (c *Config) identities(ctx context.Context, read map[string]ssh.Signer) (*identities, error) {
+	ids := &identities{close: func() {}}
+	if err := c.askAgent(ctx, ids); err != nil {
+		return nil, err
 	}
-	if socket != "" && socket != "none" {
-		conn, err := net.Dial("unix", socket)
-		switch {
-		case err == nil:
-			done = func() { conn.Close() }
-			keys, err := agent.NewClient(conn).Signers()
-			if err != nil {
-				done()
-				return nil, nil, nil, fmt.Errorf("agent %s: %w", socket, err)
-			}
-			signers = keys
-			if len(keys) > 0 {
-				names = append(names, "the agent's keys")
-			}
-		case c.Agent != "":
-			return nil, nil, nil, fmt.Errorf("agent: %w", err)
-		}
-	}
-	files, asked := c.Keys, true
+	files := c.Keys
 	if len(files) == 0 {
-		asked = false
+		ids.add("the agent's keys", ids.agent...)
 		for _, name := range []string{"id_ed25519", "id_ecdsa", "id_rsa"} {
 			files = append(files, filepath.Join(home(), ".ssh", name))
 		}
 	}
 	for _, file := range files {
-		signer, err := c.readKey(file)
-		if !asked && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoPassphrase)) {
-			continue
+		signer := read[file]
+		if signer == nil {
+			var err error
+			signer, err = c.readKey(file, ids.agent)
+			if len(c.Keys) == 0 && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoPassphrase)) {
+				continue
+			}
+			if err != nil {
+				ids.close()
+				return nil, err
+			}
+			if !slices.Contains(ids.agent, signer) {
+				read[file] = signer
+			}
 		}
-		if err != nil {
-			done()
-			return nil, nil, nil, err
-		}
-		signers, names = append(signers, signer), append(names, file)
+		ids.add(file, signer)
 	}
-	return signers, names, done, nil
+	if len(c.Keys) > 0 {
+		ids.add("the agent's keys", ids.agent...)
+	}
+	return ids, nil
 }
 
-func (c *Config) readKey(file string) (ssh.Signer, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		if pe, ok := errors.AsType[*fs.PathError](err); ok {
-			err = pe.Err
+// add adds keys, each once: a server counts how many it is shown.
+func (ids *identities) add(name string, signers ...ssh.Signer) {
+	if len(signers) > 0 {
+		ids.names = append(ids.names, name)
+	}
+	for _, s := range signers {
+		if !slices.ContainsFunc(ids.signers, func(t ssh.Signer) bool { return sameKey(s.PublicKey(), t.PublicKey()) }) {
+			ids.signers = append(ids.signers, s)
 		}
-		return nil, &KeyError{file, err}
+	}
+}
+
+func sameKey(a, b ssh.PublicKey) bool { return bytes.Equal(a.Marshal(), b.Marshal()) }
+
+// askAgent gets the agent's keys, which can be used until ids.close. An agent
+// that nobody has named may be missing.
+func (c *Config) askAgent(ctx context.Context, ids *identities) error {
+	socket := c.Agent
+	if socket == "" {
+		socket = os.Getenv("SSH_AUTH_SOCK")
+	}
+	if socket == "" || socket == "none" {
+		return nil
+	}
+	ctx, cancel := limit(ctx, c)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
+	if err == nil {
+		stop := context.AfterFunc(ctx, func() { conn.Close() })
+		ids.agent, err = agent.NewClient(conn).Signers()
+		ids.close = func() { conn.Close() }
+		if !stop() {
+			err = fmt.Errorf("no answer: %w", ctx.Err())
+		}
+		if err != nil {
+			ids.agent = nil
+			ids.close()
+		}
+	}
+	if err != nil && c.Agent != "" {
+		return fmt.Errorf("agent %s: %w", socket, bare(err))
+	}
+	return nil
+}
+
+// readKey reads a key file. For one that is encrypted the agent may have the key.
+func (c *Config) readKey(file string, held []ssh.Signer) (ssh.Signer, error) {
+	pem, err := os.ReadFile(file)
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, &KeyError{file, pe.Err}
 	}
 	signer, err := ssh.ParsePrivateKey(pem)
-	if _, encrypted := errors.AsType[*ssh.PassphraseMissingError](err); encrypted {
+	if encrypted, ok := errors.AsType[*ssh.PassphraseMissingError](err); ok {
+		if encrypted.PublicKey != nil {
+			for _, s := range held {
+				if sameKey(s.PublicKey(), encrypted.PublicKey) {
+					return s, nil
+				}
+			}
+		}
 		if c.Passphrase == nil {
 			return nil, &KeyError{file, errNoPassphrase}
 		}
@@ -117,6 +166,9 @@ func (c *Config) readKey(file string) (ssh.Signer, error) {
 		return signer, nil
 	}
 	if err != nil {
+		if _, _, _, _, e := ssh.ParseAuthorizedKey(pem); e == nil {
+			err = errors.New("it is a public key; name the private one")
+		}
 		return nil, &KeyError{file, err}
 	}
 	return signer, nil

@@ -12,9 +12,10 @@ import (
 	"github.com/obskeep/obskeep/transfer"
 )
 
-// inFlight is how many requests a file has on the way at once: with 255 KiB
-// each, enough for a gigabit at 60 ms.
-const inFlight = 32
+// inFlight is how many requests a file has on the way at once. With 255 KiB
+// each that is twice what x/crypto/ssh lets a server send before it has been
+// read: its window is 2 MiB.
+const inFlight = 16
 
 // file is an open file with its requests in flight.
 type file struct {
@@ -33,7 +34,7 @@ func newFile(ctx context.Context, s *sftpFS, c *conn, f *sftp.File, name string)
 	return &file{fs: s, conn: c, f: f, name: name, ctx: ctx, slots: make(chan struct{}, inFlight)}
 }
 
-var packets = sync.Pool{New: func() any { b := make([]byte, 0, 256<<10); return &b }}
+var packets = sync.Pool{New: func() any { b := make([]byte, largePacket); return &b }}
 
 // WriteAt sends p without waiting for the answers.
 func (f *file) WriteAt(p []byte, off int64) (int, error) {
@@ -48,14 +49,15 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 			return n, f.ctx.Err()
 		}
 		buf := packets.Get().(*[]byte)
-		*buf = append((*buf)[:0], p[n:min(len(p), n+f.conn.packet)]...)
-		go func(at int64) {
+		m := copy((*buf)[:f.conn.packet], p[n:])
+		at := off + int64(n)
+		n += m
+		go func() {
 			defer func() { packets.Put(buf); <-f.slots }()
-			if _, err := f.f.WriteAt(*buf, at); err != nil {
-				f.fail(f.conn.lost(err))
+			if _, err := f.f.WriteAt((*buf)[:m], at); err != nil {
+				f.fail(f.conn.answer(err))
 			}
-		}(off + int64(n))
-		n += len(*buf)
+		}()
 	}
 	return n, nil
 }
@@ -75,7 +77,7 @@ func (f *file) failure() error {
 	if err == nil {
 		return nil
 	}
-	return f.fs.why(f.ctx, err)
+	return f.fs.why(f.ctx, f.name, err)
 }
 
 // Flush waits for all answers.
@@ -107,19 +109,20 @@ func (f *file) Sync(ctx context.Context) error {
 	if _, ok := f.conn.sftp.HasExtension("fsync@openssh.com"); !ok {
 		return errors.ErrUnsupported
 	}
-	return f.fs.why(ctx, f.do(ctx, f.f.Sync))
+	return f.fs.why(ctx, f.name, f.do(ctx, f.f.Sync))
 }
 
 func (f *file) Truncate(ctx context.Context, size int64) error {
-	return f.fs.why(ctx, f.do(ctx, func() error { return f.f.Truncate(size) }))
+	return f.fs.why(ctx, f.name, f.do(ctx, func() error { return f.f.Truncate(size) }))
 }
 
+// SetInfo sends its two requests at once.
 func (f *file) SetInfo(ctx context.Context, info transfer.Info) error {
 	return f.do(ctx, func() error {
-		if err := f.f.Chmod(info.Mode); err != nil {
-			return err
-		}
-		return f.conn.sftp.Chtimes(f.fs.path(f.name), time.Now(), info.ModTime)
+		mode := make(chan error, 1)
+		go func() { mode <- f.f.Chmod(info.Mode) }()
+		err := f.conn.sftp.Chtimes(f.fs.path(f.name), time.Now(), info.ModTime)
+		return errors.Join(err, <-mode)
 	})
 }
 
@@ -127,7 +130,7 @@ func (f *file) Stat(ctx context.Context) (info transfer.Info, err error) {
 	err = f.do(ctx, func() error {
 		fi, err := f.f.Stat()
 		if err == nil {
-			info = transfer.Info{Name: f.name, Size: fi.Size(), ModTime: fi.ModTime(), Mode: fi.Mode()}
+			info = transfer.Info{Name: f.name, Size: max(0, fi.Size()), ModTime: fi.ModTime(), Mode: fi.Mode()}
 		}
 		return err
 	})
@@ -179,7 +182,7 @@ func (r *reader) Read(p []byte) (int, error) {
 	for len(r.cur.data) == 0 {
 		r.release()
 		if r.cur.err != nil {
-			r.err = r.cur.err
+			r.err = r.end(r.cur.err)
 			return 0, r.err
 		}
 		for len(r.ahead) < r.depth {
@@ -196,6 +199,9 @@ func (r *reader) Read(p []byte) (int, error) {
 	}
 	n := copy(p, r.cur.data)
 	r.cur.data = r.cur.data[n:]
+	if len(r.cur.data) == 0 {
+		r.release()
+	}
 	return n, nil
 }
 
@@ -214,15 +220,20 @@ func (r *reader) request(n int) {
 	go func() {
 		buf := packets.Get().(*[]byte)
 		m, err := r.f.f.ReadAt((*buf)[:n], off)
-		if err == io.EOF {
-			// A request that could not be sent is EOF as well.
-			if _, e := r.f.f.Stat(); e != nil {
-				err = e
-			}
-		}
 		if err != io.EOF {
-			err = r.f.conn.lost(err)
+			err = r.f.conn.answer(err)
 		}
 		c <- chunk{buf, (*buf)[:m], err}
 	}()
+}
+
+// end makes sure that EOF is the end of the file: a request that could not be
+// sent is EOF as well.
+func (r *reader) end(err error) error {
+	if err == io.EOF {
+		if _, e := r.f.Stat(r.ctx); e != nil {
+			return e
+		}
+	}
+	return err
 }

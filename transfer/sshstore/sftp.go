@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"strings"
 	"syscall"
 	"time"
 
@@ -37,48 +36,57 @@ func (s *sftpFS) do(ctx context.Context, f func(c *sftp.Client) error) error {
 	return err
 }
 
-// change is do for requests that take space: servers say no more than
-// "failure" when there is none.
-func (s *sftpFS) change(ctx context.Context, f func(c *sftp.Client) error) error {
-	return s.why(ctx, s.do(ctx, f))
+// change is do for requests that take space in the directory of name.
+func (s *sftpFS) change(ctx context.Context, name string, f func(c *sftp.Client) error) error {
+	return s.why(ctx, name, s.do(ctx, f))
 }
 
 const (
-	statusFailure = 4 // SSH_FX_FAILURE, draft-ietf-secsh-filexfer-02 section 7
-	mountReadOnly = 1 // SSH_FXE_STATVFS_ST_RDONLY, OpenSSH PROTOCOL section 4.3
+	mountReadOnly = 1       // SSH_FXE_STATVFS_ST_RDONLY, OpenSSH PROTOCOL section 4.3
+	almostNothing = 1 << 20 // bytes: more than any request takes
 )
 
-// why finds the reason of a failure that the server keeps to itself.
-func (s *sftpFS) why(ctx context.Context, err error) error {
+// why finds the reason of a failure, which servers keep to themselves.
+func (s *sftpFS) why(ctx context.Context, name string, err error) error {
 	status, ok := errors.AsType[*sftp.StatusError](err)
 	if !ok || status.Code != statusFailure {
 		return err
 	}
-	st, e := s.statVFS(ctx, s.dir)
+	st, e := s.statVFS(ctx, s.path(path.Dir(name)))
 	switch {
 	case e != nil:
 	case st.Flag&mountReadOnly != 0:
 		return fmt.Errorf("%w (%w)", syscall.EROFS, err)
-	case st.Bavail == 0, st.Files > 0 && st.Favail == 0:
+	case st.Bavail*st.Frsize < almostNothing, st.Files > 0 && st.Favail == 0:
 		return fmt.Errorf("%w (%w)", syscall.ENOSPC, err)
 	}
 	return err
 }
 
+// statVFS describes the file system of full, or of what would hold it.
 func (s *sftpFS) statVFS(ctx context.Context, full string) (st *sftp.StatVFS, err error) {
-	err = s.do(ctx, func(c *sftp.Client) (err error) {
-		if _, ok := c.HasExtension("statvfs@openssh.com"); !ok {
-			return errors.ErrUnsupported
+	for {
+		err = s.do(ctx, func(c *sftp.Client) (err error) {
+			if _, ok := c.HasExtension("statvfs@openssh.com"); !ok {
+				return fmt.Errorf("the server does not tell how full its disks are: %w", errors.ErrUnsupported)
+			}
+			st, err = c.StatVFS(full)
+			return err
+		})
+		if !isNotExist(err) || full == path.Dir(full) {
+			return st, err
 		}
-		st, err = c.StatVFS(full)
-		return err
-	})
-	return st, err
+		full = path.Dir(full)
+	}
 }
 
 func (s *sftpFS) Lstat(ctx context.Context, name string) (info transfer.Info, err error) {
 	err = s.do(ctx, func(c *sftp.Client) error {
-		fi, err := c.Lstat(s.path(name))
+		lstat := c.Lstat
+		if name == "." {
+			lstat = c.Stat // the store may be named by a link to it
+		}
+		fi, err := lstat(s.path(name))
 		if err != nil {
 			return err
 		}
@@ -88,9 +96,13 @@ func (s *sftpFS) Lstat(ctx context.Context, name string) (info transfer.Info, er
 	return info, err
 }
 
+var errServerLies = errors.New("not to be believed")
+
 func (s *sftpFS) info(c *sftp.Client, name string, fi fs.FileInfo) (info transfer.Info, err error) {
 	info = transfer.Info{Name: name, ModTime: fi.ModTime(), Mode: fi.Mode()}
 	switch {
+	case fi.Size() < 0:
+		return info, fmt.Errorf("a size of %d bytes is %w", uint64(fi.Size()), errServerLies)
 	case fi.Mode().IsRegular():
 		info.Size = fi.Size()
 	case fi.Mode()&fs.ModeSymlink != 0:
@@ -99,45 +111,52 @@ func (s *sftpFS) info(c *sftp.Client, name string, fi fs.FileInfo) (info transfe
 	return info, err
 }
 
+// ReadDir lists what it can if something in a directory cannot be described.
 func (s *sftpFS) ReadDir(ctx context.Context, name string) (infos []transfer.Info, err error) {
+	var failed error
 	err = s.do(ctx, func(c *sftp.Client) error {
 		fis, err := c.ReadDirContext(ctx, s.path(name))
 		if err != nil {
 			return err
 		}
-		infos = make([]transfer.Info, len(fis))
+		all, errs := make([]transfer.Info, len(fis)), make([]error, len(fis))
 		var g errgroup.Group
 		g.SetLimit(32)
 		for i, fi := range fis {
-			child := path.Join(name, fi.Name())
-			// The names are the server's: none may lead elsewhere.
-			if strings.ContainsRune(fi.Name(), '/') || transfer.ValidName(fi.Name()) != nil || fi.Name() == "." {
-				return fmt.Errorf("server lists %w %q", transfer.ErrName, fi.Name())
-			}
-			if fi.Mode()&fs.ModeSymlink == 0 {
-				infos[i], _ = s.info(c, child, fi)
+			// The names are the server's: none may lead elsewhere. The client
+			// has cut all before the last slash.
+			if fi.Name() == "." || transfer.ValidName(fi.Name()) != nil {
+				errs[i] = fmt.Errorf("server lists %w %q", transfer.ErrName, fi.Name())
 				continue
 			}
-			g.Go(func() (err error) {
-				infos[i], err = s.info(c, child, fi)
-				if isNotExist(err) {
-					infos[i], err = transfer.Info{}, nil // gone meanwhile
-				}
-				return err
-			})
+			describe := func() error {
+				all[i], errs[i] = s.info(c, path.Join(name, fi.Name()), fi)
+				return nil
+			}
+			if fi.Mode()&fs.ModeSymlink == 0 {
+				_ = describe() // it has noted its error
+			} else {
+				g.Go(describe)
+			}
 		}
-		return g.Wait()
+		_ = g.Wait()
+		for i, err := range errs {
+			switch {
+			case err == nil:
+				infos = append(infos, all[i])
+			case isNotExist(err): // gone meanwhile
+			case isAnswer(err):
+				failed = errors.Join(failed, fmt.Errorf("%q: %w", fis[i].Name(), err))
+			default:
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	kept := infos[:0]
-	for _, info := range infos {
-		if info.Name != "" {
-			kept = append(kept, info)
-		}
-	}
-	return kept, nil
+	return infos, failed
 }
 
 func (s *sftpFS) Open(ctx context.Context, name string) (fsstore.File, error) {
@@ -149,17 +168,35 @@ func (s *sftpFS) Create(ctx context.Context, name string, truncate bool) (fsstor
 	if truncate {
 		flags |= os.O_TRUNC
 	}
-	f, err := s.open(ctx, name, func(c *sftp.Client) (*sftp.File, error) {
-		f, err := c.OpenFile(s.path(name), flags)
-		if err != nil {
-			return nil, err
-		}
-		if err := f.Chmod(0o600); err != nil {
-			return nil, errors.Join(err, f.Close())
-		}
-		return f, nil
+	var f fsstore.File
+	err := s.inTop(ctx, name, func() (err error) {
+		f, err = s.open(ctx, name, func(c *sftp.Client) (*sftp.File, error) {
+			// Exclusive: a link that somebody has put there is not followed.
+			f, err := c.OpenFile(s.path(name), flags|os.O_EXCL)
+			if status, ok := errors.AsType[*sftp.StatusError](err); ok && status.Code == statusFailure {
+				fi, e := c.Lstat(s.path(name))
+				switch {
+				case e != nil: // it was not that
+					return nil, err
+				case !fi.Mode().IsRegular():
+					return nil, fmt.Errorf("%s: %w", path.Base(name), fs.ErrExist)
+				}
+				f, err = c.OpenFile(s.path(name), flags)
+			}
+			if err != nil {
+				return nil, err
+			}
+			if err := f.Chmod(0o600); err != nil {
+				return nil, errors.Join(err, f.Close())
+			}
+			return f, nil
+		})
+		return err
 	})
-	return f, s.why(ctx, err)
+	if err != nil {
+		return nil, s.why(ctx, name, err)
+	}
+	return f, nil
 }
 
 func (s *sftpFS) open(ctx context.Context, name string, open func(c *sftp.Client) (*sftp.File, error)) (fsstore.File, error) {
@@ -174,13 +211,31 @@ func (s *sftpFS) open(ctx context.Context, name string, open func(c *sftp.Client
 	return newFile(ctx, s, c, f, name), nil
 }
 
+// inTop makes the top of the store if f finds that it is not there.
+func (s *sftpFS) inTop(ctx context.Context, name string, f func() error) error {
+	err := f()
+	if isNotExist(err) && path.Dir(name) == "." {
+		if err := s.do(ctx, func(c *sftp.Client) error { return c.MkdirAll(s.path(".")) }); err != nil {
+			return err
+		}
+		err = f()
+	}
+	return err
+}
+
 func (s *sftpFS) Replace(ctx context.Context, oldname, newname string) error {
-	return s.change(ctx, func(c *sftp.Client) error {
+	return s.change(ctx, newname, func(c *sftp.Client) error {
 		if _, ok := c.HasExtension("posix-rename@openssh.com"); ok {
 			return c.PosixRename(s.path(oldname), s.path(newname))
 		}
-		// Without it, replacing would mean a moment without either file.
-		return c.Rename(s.path(oldname), s.path(newname))
+		err := c.Rename(s.path(oldname), s.path(newname))
+		if err != nil {
+			if _, e := c.Lstat(s.path(newname)); e == nil {
+				// To remove it first would mean a moment without either.
+				err = fmt.Errorf("the server cannot replace a file in one step: %w (%w)", errors.ErrUnsupported, err)
+			}
+		}
+		return err
 	})
 }
 
@@ -191,32 +246,36 @@ func (s *sftpFS) Rename(ctx context.Context, oldname, newname string) error {
 		}
 		return err
 	}
-	return s.change(ctx, func(c *sftp.Client) error { return c.Rename(s.path(oldname), s.path(newname)) })
+	return s.change(ctx, newname, func(c *sftp.Client) error { return c.Rename(s.path(oldname), s.path(newname)) })
 }
 
 func (s *sftpFS) Remove(ctx context.Context, name string) error {
-	return s.do(ctx, func(c *sftp.Client) error { return c.Remove(s.path(name)) })
+	return s.change(ctx, name, func(c *sftp.Client) error { return c.Remove(s.path(name)) })
 }
 
 func (s *sftpFS) Mkdir(ctx context.Context, name string, perm fs.FileMode) error {
-	return s.change(ctx, func(c *sftp.Client) error {
-		err := c.Mkdir(s.path(name))
-		if err == nil && perm != 0o777 {
-			err = c.Chmod(s.path(name), perm)
-		}
-		return err
+	return s.inTop(ctx, name, func() error {
+		return s.change(ctx, name, func(c *sftp.Client) error {
+			err := c.Mkdir(s.path(name))
+			if err == nil && perm != 0o777 {
+				err = c.Chmod(s.path(name), perm)
+			}
+			return err
+		})
 	})
 }
 
 func (s *sftpFS) Symlink(ctx context.Context, target, name string) error {
-	return s.change(ctx, func(c *sftp.Client) error { return c.Symlink(target, s.path(name)) })
+	return s.inTop(ctx, name, func() error {
+		return s.change(ctx, name, func(c *sftp.Client) error { return c.Symlink(target, s.path(name)) })
+	})
 }
 
 func (s *sftpFS) SetInfo(ctx context.Context, info transfer.Info) error {
 	if info.Mode&fs.ModeSymlink != 0 {
 		return errors.ErrUnsupported
 	}
-	return s.do(ctx, func(c *sftp.Client) error {
+	return s.change(ctx, info.Name, func(c *sftp.Client) error {
 		if err := c.Chmod(s.path(info.Name), info.Mode); err != nil {
 			return err
 		}
@@ -231,30 +290,23 @@ func (s *sftpFS) CanHash(ctx context.Context) bool { return s.link.hasShell(ctx)
 
 func (s *sftpFS) HashPrefix(ctx context.Context, name string, n int64) (transfer.Prefix, error) {
 	if !s.CanHash(ctx) {
-		return transfer.Prefix{}, errNoShell
+		return transfer.Prefix{}, noShell(ctx)
 	}
 	if info, err := s.Lstat(ctx, name); err != nil {
 		return transfer.Prefix{}, err
 	} else if info.Size < n {
 		return transfer.Prefix{}, io.ErrUnexpectedEOF
 	}
-	out, err := s.link.run(ctx, fmt.Sprintf("head -c %d < %s | sha256sum", n, shellQuote(s.path(name))))
-	if err != nil {
-		return transfer.Prefix{}, err
-	}
-	sum, ok := parseSum(out)
-	if !ok {
-		return transfer.Prefix{}, errNoShell
-	}
-	return transfer.Prefix{Sum: sum}, nil
+	sum, err := s.link.hashPrefix(ctx, s.path(name), n)
+	return transfer.Prefix{Sum: sum}, err
 }
 
 // CopyPrefix makes newname of the first bytes of oldname, on the far side.
 func (s *sftpFS) CopyPrefix(ctx context.Context, oldname, newname string, n int64) error {
 	if !s.CanHash(ctx) {
-		return errNoShell
+		return noShell(ctx)
 	}
-	if _, err := s.link.run(ctx, fmt.Sprintf("head -c %d < %s > %s", n, shellQuote(s.path(oldname)), shellQuote(s.path(newname)))); err != nil {
+	if _, err := s.link.run(ctx, fmt.Sprintf("exec head -c %d < %s > %s\n", n, shellQuote(s.path(oldname)), shellQuote(s.path(newname)))); err != nil {
 		return err
 	}
 	info, err := s.Lstat(ctx, newname)

@@ -1,13 +1,15 @@
 package sshstore
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
+
+	"golang.org/x/crypto/ssh"
 
 	"github.com/obskeep/obskeep/transfer"
 )
@@ -15,49 +17,141 @@ import (
 // errNoShell is returned where the account may not run what is needed.
 var errNoShell = fmt.Errorf("no shell on the far side: %w", errors.ErrUnsupported)
 
-// run runs a command of the POSIX shell and returns what it printed.
-func (l *link) run(ctx context.Context, command string) (string, error) {
+const (
+	shellUnknown = iota
+	shellYes
+	shellNo
+)
+
+// maxExecs stays below the ten sessions that sshd allows a connection.
+const maxExecs = 4
+
+// sessions counts out the right to have a session.
+type sessions struct {
+	free chan struct{}
+	all  chan struct{} // as many as there are in use or free
+}
+
+func newSessions(n int) *sessions {
+	s := &sessions{make(chan struct{}, n), make(chan struct{}, n)}
+	for range n {
+		s.free <- struct{}{}
+		s.all <- struct{}{}
+	}
+	return s
+}
+
+// refused is called instead of giving back: the server allows fewer. It
+// reports whether there are others to wait for.
+func (s *sessions) refused() bool {
+	<-s.all
+	select {
+	case v := <-s.all:
+		s.all <- v
+		return true
+	default:
+		s.all <- struct{}{}
+		s.free <- struct{}{}
+		return false
+	}
+}
+
+// run gives a script to the POSIX shell of the far side and returns the end of
+// what it printed. The login shell, which may be any other, sees but "exec sh".
+func (l *link) run(ctx context.Context, script string) (string, error) {
 	c, err := l.get(ctx)
 	if err != nil {
 		return "", err
 	}
-	select {
-	case l.execs <- struct{}{}:
-		defer func() { <-l.execs }()
-	case <-ctx.Done():
-		return "", ctx.Err()
-	}
-	return await(ctx, c, func() (string, error) {
-		session, err := c.client.NewSession()
+	for {
+		select {
+		case <-l.execs.free:
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-c.dead:
+			return "", c.answer(c.cause)
+		}
+		session, err := await(ctx, c, func() (*ssh.Session, error) {
+			s, err := c.client.NewSession()
+			if _, refused := errors.AsType[*ssh.OpenChannelError](err); refused {
+				return nil, errNoShell
+			}
+			return s, err
+		}, func(s *ssh.Session) { s.Close() })
+		if errors.Is(err, errNoShell) {
+			if l.execs.refused() {
+				continue
+			}
+			return "", err
+		}
 		if err != nil {
-			if c.isDead() {
-				return "", err
-			}
-			return "", errNoShell
+			l.execs.free <- struct{}{}
+			return "", err
 		}
-		defer session.Close()
-		stop := context.AfterFunc(ctx, func() { session.Close() })
-		defer stop()
-		var out limitedBuffer
-		session.Stdout = &out
-		if err := session.Run(command); err != nil {
-			if c.isDead() {
-				return "", err
-			}
-			return "", errNoShell
-		}
-		return out.String(), nil
-	}, nil)
+		out, err := await(ctx, c, func() (string, error) {
+			defer func() { l.execs.free <- struct{}{} }()
+			return runScript(ctx, c, session, script)
+		}, nil)
+		return out, err
+	}
 }
 
-// limitedBuffer keeps the first of what a far side prints.
-type limitedBuffer struct{ bytes.Buffer }
+func runScript(ctx context.Context, c *conn, session *ssh.Session, script string) (string, error) {
+	defer session.Close()
+	stop := context.AfterFunc(ctx, func() {
+		// Nobody is interested in what it is reading for hours.
+		_ = session.Signal(ssh.SIGTERM) // older servers cannot
+		session.Close()
+	})
+	defer stop()
+	var out tail
+	session.Stdin = strings.NewReader(script)
+	session.Stdout = &out
+	if err := session.Run("exec sh"); err != nil {
+		if c.isDead() {
+			return "", err
+		}
+		return "", errNoShell
+	}
+	return string(out), nil
+}
 
-func (b *limitedBuffer) Write(p []byte) (int, error) {
-	if room := 4096 - b.Len(); room > 0 {
-		b.Buffer.Write(p[:min(room, len(p))])
+// tail keeps the last of what a far side prints: some greet first.
+type tail []byte
+
+func (t *tail) Write(p []byte) (int, error) {
+	const most = 4096
+	*t = append(*t, p...)
+	if len(*t) > most {
+		*t = append((*t)[:0], (*t)[len(*t)-most:]...)
 	}
 	return len(p), nil
+}
+
+// ask is run for what takes no time. The answer is waited for as long as a
+// login is: some accounts say nothing when a program is to be run.
+func (l *link) ask(ctx context.Context, script string) (string, error) {
+	if l.shell.Load() == shellNo {
+		return "", noShell(ctx)
+	}
+	limited, cancel := context.WithTimeout(ctx, l.config.timeout())
+	defer cancel()
+	out, err := l.run(limited, script)
+	if err != nil && limited.Err() != nil {
+		if ctx.Err() == nil {
+			l.shell.Store(shellNo)
+		}
+		return "", noShell(ctx)
+	}
+	return out, err
+}
+
+// noShell is errNoShell, unless it is only that nobody waits for the answer.
+func noShell(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return errNoShell
 }
 
 // hasShell asks once whether the account can hash.
@@ -68,22 +162,52 @@ func (l *link) hasShell(ctx context.Context) bool {
 	case shellNo:
 		return false
 	}
-	out, err := l.run(ctx, "printf obskeep | sha256sum")
-	if errors.Is(err, transfer.ErrLost) || ctx.Err() != nil {
+	out, err := l.ask(ctx, "printf obskeep | sha256sum\n")
+	if errors.Is(err, transfer.ErrLost) || errors.Is(err, fs.ErrClosed) || ctx.Err() != nil {
 		return false // not known yet
 	}
 	want := sha256.Sum256([]byte("obskeep"))
-	if sum, ok := parseSum(out); err == nil && ok && sum == want {
+	if sum, ok := parseSum(lastLine(out)); err == nil && ok && sum == want {
 		l.shell.Store(shellYes)
 		return true
 	}
 	l.shell.Store(shellNo)
+	l.config.logger().Info("no shell on the far side, reading back instead of hashing there", "addr", l.config.addr())
 	return false
 }
 
-func parseSum(out string) (sum [sha256.Size]byte, ok bool) {
-	text, _, _ := strings.Cut(out, " ")
-	b, err := hex.DecodeString(strings.TrimPrefix(text, "\\"))
+// hashPrefix hashes the first n bytes of a file.
+func (l *link) hashPrefix(ctx context.Context, full string, n int64) (sum [sha256.Size]byte, err error) {
+	// The status of head would be lost in the pipe: a file that cannot be
+	// read must not pass for an empty one.
+	out, err := l.run(ctx, fmt.Sprintf("exec 3>&1\n{ head -c %d < %s; echo head $? >&3; } | sha256sum\n", n, shellQuote(full)))
+	if err != nil {
+		return sum, err
+	}
+	hashed, read := false, false
+	for line := range strings.Lines(out) {
+		line = strings.TrimSpace(line)
+		if s, ok := parseSum(line); ok {
+			sum, hashed = s, true
+		}
+		read = read || line == "head 0"
+	}
+	if !hashed || !read {
+		// What SFTP shows the shell may not see, or not under this name.
+		l.shell.Store(shellNo)
+		return sum, errNoShell
+	}
+	return sum, nil
+}
+
+func lastLine(out string) string {
+	out = strings.TrimRight(out, "\n")
+	return out[strings.LastIndexByte(out, '\n')+1:]
+}
+
+func parseSum(line string) (sum [sha256.Size]byte, ok bool) {
+	text, _, _ := strings.Cut(line, " ")
+	b, err := hex.DecodeString(text)
 	if err != nil || len(b) != sha256.Size {
 		return sum, false
 	}

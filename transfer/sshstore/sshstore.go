@@ -24,6 +24,7 @@ package sshstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"log/slog"
@@ -31,6 +32,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pkg/sftp"
 
 	"github.com/obskeep/obskeep/diskspace"
 	"github.com/obskeep/obskeep/transfer"
@@ -45,11 +48,13 @@ type Config struct {
 	// User is the account. Empty means the name of the current user.
 	User string
 
-	// Keys are private key files, tried after the keys of the agent. Empty
-	// means those of id_ed25519, id_ecdsa and id_rsa that ~/.ssh has.
+	// Keys are private key files, tried before the keys of the agent: servers
+	// hang up after a few. Empty means the agent's, then those of id_ed25519,
+	// id_ecdsa and id_rsa that ~/.ssh has. Files are read once per Store.
 	Keys []string
 
-	// Passphrase opens an encrypted key file. Nil means that there is none.
+	// Passphrase opens an encrypted key file that the agent does not have.
+	// Nil means that there is none.
 	Passphrase func(keyFile string) ([]byte, error)
 
 	// Agent is the socket of an ssh-agent. Empty means SSH_AUTH_SOCK of the
@@ -64,11 +69,13 @@ type Config struct {
 	// Jump is a machine to go through. Nil means none.
 	Jump *Config
 
-	// Timeout bounds dialling and logging in. Zero means 20 seconds.
+	// Timeout bounds dialling and logging in, of each machine on the way.
+	// Zero means 20 seconds.
 	Timeout time.Duration
 
 	// KeepAlive is the interval in which the far side is asked whether it is
-	// there. Zero means 15 seconds.
+	// there. When nothing has come from it for four, the connection is given
+	// up. Zero means 15 seconds.
 	KeepAlive time.Duration
 
 	// Logger gets connections made and lost. Nil means none.
@@ -98,8 +105,9 @@ func (c *Config) logger() *slog.Logger {
 
 // addr is Addr with its port.
 func (c *Config) addr() string {
-	host := strings.Trim(c.Addr, "[]")
-	if h, p, ok := cutPort(c.Addr); ok {
+	addr := strings.ToLower(c.Addr) // as known_hosts has it
+	host := strings.Trim(addr, "[]")
+	if h, p, ok := cutPort(addr); ok {
 		host = h + ":" + p
 		if strings.Contains(h, ":") {
 			host = "[" + h + "]:" + p
@@ -127,15 +135,27 @@ type Store struct {
 // The errors to tell apart are [*HostKeyError], [*KeyError], [*LoginError] and
 // [*UnreachableError].
 func Open(ctx context.Context, c Config, dir string) (*Store, error) {
-	link := newLink(c)
-	if _, err := link.get(ctx); err != nil {
-		return nil, fmt.Errorf("sshstore: %w", err)
+	if c.Addr == "" {
+		return nil, errors.New("sshstore: Config.Addr names no machine")
 	}
-	fs := &sftpFS{link: link, dir: dir}
-	return &Store{&fsstore.Store{FS: fs}, link, fs}, nil
+	fs := &sftpFS{link: newLink(c), dir: dir}
+	err := fs.do(ctx, func(c *sftp.Client) error {
+		if path.IsAbs(dir) {
+			return nil
+		}
+		// The shell may start elsewhere than SFTP.
+		home, err := c.RealPath(".")
+		fs.dir = path.Join(home, dir)
+		return err
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("sshstore: %w", err), fs.link.close())
+	}
+	return &Store{&fsstore.Store{FS: fs}, fs.link, fs}, nil
 }
 
-// Close ends the connection.
+// Close ends the connection. From then on all calls, also those under way,
+// return fs.ErrClosed.
 func (s *Store) Close() error { return s.link.close() }
 
 // Usage implements [diskspace.Stater] with statvfs@openssh.com. A name that
@@ -144,36 +164,29 @@ func (s *Store) Usage(ctx context.Context, name string) (diskspace.Usage, error)
 	if err := transfer.ValidName(name); err != nil {
 		return diskspace.Usage{}, err
 	}
-	full := s.fs.path(name)
-	for {
-		st, err := s.fs.statVFS(ctx, full)
-		if isNotExist(err) && full != path.Dir(full) {
-			full = path.Dir(full)
-			continue
-		}
-		if err != nil {
-			return diskspace.Usage{}, err
-		}
-		h := fnv.New64a()
-		fmt.Fprintf(h, "%s %d", s.link.config.addr(), st.Fsid)
-		return diskspace.Usage{
-			Volume:      h.Sum64(),
-			Total:       st.Frsize * st.Blocks,
-			Free:        st.Frsize * st.Bfree,
-			Avail:       st.Frsize * st.Bavail,
-			Inodes:      st.Favail,
-			TotalInodes: st.Files,
-		}, nil
+	st, err := s.fs.statVFS(ctx, s.fs.path(name))
+	if err != nil {
+		return diskspace.Usage{}, err
 	}
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%s %d", s.link.config.addr(), st.Fsid)
+	return diskspace.Usage{
+		Volume:      h.Sum64(),
+		Total:       st.Frsize * st.Blocks,
+		Free:        st.Frsize * st.Bfree,
+		Avail:       st.Frsize * st.Bavail,
+		Inodes:      st.Favail,
+		TotalInodes: st.Files,
+	}, nil
 }
 
 // Now implements [transfer.Clock] with date on the far side, to the second.
 func (s *Store) Now(ctx context.Context) (time.Time, error) {
-	out, err := s.link.run(ctx, "date -u +%s")
+	out, err := s.link.ask(ctx, "exec date -u +%s\n")
 	if err != nil {
 		return time.Time{}, err
 	}
-	sec, err := strconv.ParseInt(strings.TrimSpace(out), 10, 64)
+	sec, err := strconv.ParseInt(lastLine(out), 10, 64)
 	if err != nil {
 		return time.Time{}, errNoShell
 	}

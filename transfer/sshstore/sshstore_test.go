@@ -27,13 +27,18 @@ func open(t testing.TB, c sshstore.Config, dir string) *sshstore.Store {
 	return s
 }
 
+// The contract of a store, on each kind of server.
 func TestStore(t *testing.T) {
-	t.Run("OpenSSH", func(t *testing.T) {
-		c := sshtest.Start(t).Config()
-		storetest.Run(t, func(t *testing.T) transfer.Store { return open(t, c, t.TempDir()) })
-	})
-	t.Run("OpenSSH without a shell", func(t *testing.T) {
-		c := sshtest.Start(t, "ForceCommand internal-sftp").Config()
-		storetest.Run(t, func(t *testing.T) transfer.Store { return open(t, c, t.TempDir()) })
-	})
+	t.Parallel()
+	for name, lines := range map[string][]string{
+		"OpenSSH":                                nil,
+		"OpenSSH with an SFTP server of its own": {sshtest.ExternalSFTP(t)},
+		"OpenSSH without a shell":                {"ForceCommand internal-sftp"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := sshtest.Start(t, lines...).Config()
+			storetest.Run(t, func(t *testing.T) transfer.Store { return open(t, c, t.TempDir()) })
+		})
+	}
 }

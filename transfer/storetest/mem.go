@@ -282,12 +282,15 @@ type memUpload struct {
 	done bool
 }
 
-func (u *memUpload) Resume(ctx context.Context, same func(transfer.Kept) bool) (int64, error) {
+func (u *memUpload) Resume(ctx context.Context, same func(transfer.Kept) (bool, error)) (int64, error) {
 	unlock := u.m.lock()
 	p, ok := u.m.parts[u.info.Name]
 	unlock()
-	if !ok || !same(transfer.Kept{Size: int64(len(p.data)), Sum: sha256.Sum256(p.data), Source: p.source}) {
+	if !ok {
 		return 0, nil
+	}
+	if ok, err := same(transfer.Kept{Size: int64(len(p.data)), Sum: sha256.Sum256(p.data), Source: p.source}); !ok {
+		return 0, err
 	}
 	u.data = slices.Clone(p.data)
 	u.hash.Write(u.data)
@@ -304,7 +307,11 @@ func (u *memUpload) Write(p []byte) (int, error) {
 
 func (u *memUpload) Copy(_ context.Context, n int64, state hash.Hash) error {
 	defer u.m.lock()()
-	u.data = slices.Clone(u.m.nodes[u.info.Name].data[:n])
+	data := u.m.nodes[u.info.Name].data
+	if int64(len(data)) < n {
+		return io.ErrUnexpectedEOF
+	}
+	u.data = slices.Clone(data[:n])
 	u.hash = state
 	return nil
 }

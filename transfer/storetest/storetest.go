@@ -38,6 +38,7 @@ func Run(t *testing.T, open func(t *testing.T) transfer.Store) {
 	run("a file can be read from any byte on", offset)
 	run("an interrupted upload is resumed by another", resumed)
 	run("kept bytes that are not of the source are not resumed", refused)
+	run("what is kept stays while nobody can tell whether it is of the source", undecided)
 	run("what the successor resumed is gone when it is committed", resumedOnce)
 	run("a second upload of a name waits for the first to end", busy)
 	run("names are bytes", names)
@@ -160,7 +161,7 @@ func half(t *testing.T, s transfer.Store, info transfer.Info, data []byte) {
 	t.Helper()
 	up, err := s.Create(t.Context(), info)
 	require.NoError(t, err)
-	_, err = up.Resume(t.Context(), func(transfer.Kept) bool { return false })
+	_, err = up.Resume(t.Context(), func(transfer.Kept) (bool, error) { return false, nil })
 	require.NoError(t, err)
 	_, err = up.Write(data)
 	require.NoError(t, err)
@@ -175,7 +176,7 @@ func resumed(t *testing.T, s transfer.Store) {
 	up, err := s.Create(t.Context(), info)
 	require.NoError(t, err)
 	var kept transfer.Kept
-	off, err := up.Resume(t.Context(), func(k transfer.Kept) bool { kept = k; return true })
+	off, err := up.Resume(t.Context(), func(k transfer.Kept) (bool, error) { kept = k; return true, nil })
 	require.NoError(t, err)
 	require.Equal(t, int64(12<<20), off)
 	require.Equal(t, off, kept.Size)
@@ -196,7 +197,7 @@ func refused(t *testing.T, s transfer.Store) {
 	data := bytes.Repeat([]byte("other "), 1<<20)[:info.Size]
 	up, err := s.Create(t.Context(), info)
 	require.NoError(t, err)
-	off, err := up.Resume(t.Context(), func(transfer.Kept) bool { return false })
+	off, err := up.Resume(t.Context(), func(transfer.Kept) (bool, error) { return false, nil })
 	require.NoError(t, err)
 	require.Zero(t, off)
 	_, err = up.Write(data)
@@ -206,6 +207,24 @@ func refused(t *testing.T, s transfer.Store) {
 	require.True(t, bytes.Equal(data, get(t, s, "x", 0)))
 }
 
+func undecided(t *testing.T, s transfer.Store) {
+	data := random(4 << 20)
+	info := transfer.Info{Name: "x", Size: int64(len(data)), ModTime: when, Mode: 0o644}
+	half(t, s, info, data[:2<<20])
+	up, err := s.Create(t.Context(), info)
+	require.NoError(t, err)
+	_, err = up.Resume(t.Context(), func(transfer.Kept) (bool, error) { return false, transfer.ErrLost })
+	require.ErrorIs(t, err, transfer.ErrLost)
+	require.NoError(t, up.Close())
+
+	up, err = s.Create(t.Context(), info)
+	require.NoError(t, err)
+	off, err := up.Resume(t.Context(), func(transfer.Kept) (bool, error) { return true, nil })
+	require.NoError(t, err)
+	require.Equal(t, int64(2<<20), off)
+	require.NoError(t, up.Close())
+}
+
 func resumedOnce(t *testing.T, s transfer.Store) {
 	data := random(4 << 20)
 	info := transfer.Info{Name: "x", Size: int64(len(data)), ModTime: when, Mode: 0o644}
@@ -213,7 +232,7 @@ func resumedOnce(t *testing.T, s transfer.Store) {
 	put(t, s, "x", data)
 	up, err := s.Create(t.Context(), info)
 	require.NoError(t, err)
-	off, err := up.Resume(t.Context(), func(transfer.Kept) bool { return true })
+	off, err := up.Resume(t.Context(), func(transfer.Kept) (bool, error) { return true, nil })
 	require.NoError(t, err)
 	require.Zero(t, off)
 	require.NoError(t, up.Close())

@@ -5,7 +5,8 @@
 // of the hash of its own, ".obskeep-part-<32 hex>". For an upload worth
 // resuming a second file ".obskeep-kept-<32 hex>" says how far it has come: see
 // state.go. What a crash leaves are these two; the next upload of the same
-// name uses them and takes them away.
+// name uses them and takes them away. A symbolic link is made as
+// ".obskeep-link-<32 hex>", so that no upload can ever be written through one.
 package fsstore
 
 import (
@@ -26,6 +27,7 @@ import (
 const (
 	partPrefix = transfer.ReservedPrefix + "part-"
 	keptPrefix = transfer.ReservedPrefix + "kept-"
+	linkPrefix = transfer.ReservedPrefix + "link-"
 )
 
 // FS is a file system as a [Store] needs it. Names are valid by
@@ -102,8 +104,7 @@ func (s *Store) List(ctx context.Context, dir string) iter.Seq2[transfer.Info, e
 			infos, err = s.FS.ReadDir(ctx, dir)
 		}
 		for _, info := range infos {
-			base := path.Base(info.Name)
-			if strings.HasPrefix(base, partPrefix) || strings.HasPrefix(base, keptPrefix) {
+			if isHidden(info.Name) {
 				continue
 			}
 			if !yield(info, nil) {
@@ -138,8 +139,7 @@ func (s *Store) removeUploads(ctx context.Context, name string) error {
 	}
 	infos, err := s.FS.ReadDir(ctx, name)
 	for _, info := range infos {
-		base := path.Base(info.Name)
-		if !strings.HasPrefix(base, partPrefix) && !strings.HasPrefix(base, keptPrefix) {
+		if !isHidden(info.Name) {
 			return err
 		}
 	}
@@ -186,7 +186,7 @@ func (s *Store) Symlink(ctx context.Context, info transfer.Info) error {
 	if err := s.mkdir(ctx, dir, 0o777); err != nil {
 		return err
 	}
-	part := hidden(partPrefix, info.Name)
+	part := hidden(linkPrefix, info.Name)
 	if err := s.FS.Remove(ctx, part); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -249,4 +249,9 @@ func hidden(prefix, name string) string {
 		return dir + "/" + h
 	}
 	return h
+}
+
+func isHidden(name string) bool {
+	base := path.Base(name)
+	return strings.HasPrefix(base, partPrefix) || strings.HasPrefix(base, keptPrefix) || strings.HasPrefix(base, linkPrefix)
 }

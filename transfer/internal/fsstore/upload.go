@@ -13,14 +13,20 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/obskeep/obskeep/transfer"
 )
 
 const (
 	// resumeMin is the size from which an upload is worth resuming.
 	resumeMin = 1 << 20
-	// checkpoint is how many bytes a killed process may lose.
-	checkpoint = 8 << 20
+	// firstNote is after how many bytes it is noted how far an upload has
+	// come. The interval doubles up to maxNote, which is what a killed process
+	// may lose: a bad line gets further in small steps, and a good one is
+	// seldom held up.
+	firstNote = 2 << 20
+	maxNote   = 32 << 20
 )
 
 // Create begins an upload.
@@ -29,17 +35,26 @@ func (s *Store) Create(ctx context.Context, info transfer.Info) (transfer.Upload
 		return nil, err
 	}
 	u := &Upload{
-		store: s, ctx: ctx, info: info, hash: sha256.New(),
+		store: s, ctx: ctx, info: info, hash: sha256.New(), interval: firstNote,
 		part: hidden(partPrefix, info.Name), kept: hidden(keptPrefix, info.Name),
 	}
 	if _, busy := s.uploads.LoadOrStore(info.Name, true); busy {
 		return nil, fmt.Errorf("%w: %s", transfer.ErrBusy, info.Name)
 	}
-	var err error
-	u.file, err = s.FS.Create(ctx, u.part, !u.resumable())
-	if errors.Is(err, fs.ErrNotExist) {
+	create := func() (err error) {
+		u.file, err = s.FS.Create(ctx, u.part, !u.resumable())
+		return err
+	}
+	err := create()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		if err = s.mkdir(ctx, path.Dir(info.Name), 0o777); err == nil {
-			u.file, err = s.FS.Create(ctx, u.part, !u.resumable())
+			err = create()
+		}
+	case errors.Is(err, fs.ErrPermission):
+		// What was cut just before it got its name has its mode already.
+		if s.FS.Remove(ctx, u.part) == nil {
+			err = create()
 		}
 	}
 	if err != nil {
@@ -60,6 +75,7 @@ type Upload struct {
 	off        int64 // bytes written
 	state      File  // of the kept name, once there is one
 	noted      int64 // bytes that the state vouches for
+	interval   int64 // bytes from one note to the next
 	asked      bool  // whether to resume
 	begun      bool
 	done       bool // shown or discarded
@@ -68,38 +84,45 @@ type Upload struct {
 
 func (u *Upload) resumable() bool { return u.info.Size >= resumeMin }
 
-func (u *Upload) Resume(ctx context.Context, same func(transfer.Kept) bool) (int64, error) {
+func (u *Upload) Resume(ctx context.Context, same func(transfer.Kept) (bool, error)) (int64, error) {
 	if !u.resumable() {
 		return 0, nil
 	}
 	st, err := u.readState(ctx)
+	ok := err == nil
+	if ok {
+		ok, err = u.holds(ctx, st)
+	}
+	if ok {
+		ok, err = same(transfer.Kept{Size: st.size, Sum: st.sum(), Source: st.source})
+		if err != nil {
+			return 0, err
+		}
+	}
 	if errors.Is(err, transfer.ErrLost) || ctx.Err() != nil {
 		return 0, err
 	}
 	u.asked = true
-	if err != nil {
-		return 0, nil
-	}
-	// The file must still hold what the state says, whatever crash or
-	// disk has had its hands on it since.
-	if u.store.FS.CanHash(ctx) {
-		p, err := u.store.FS.HashPrefix(ctx, u.part, st.size)
-		switch {
-		case errors.Is(err, transfer.ErrLost), ctx.Err() != nil:
-			u.asked = false
-			return 0, err
-		case err != nil || p.Sum != st.sum():
-			return 0, nil
-		}
-	} else if info, err := u.file.Stat(ctx); err != nil || info.Size < st.size || u.file.Sync(ctx) != nil {
-		// Not hashed, it must have been durable when the state was noted.
-		return 0, nil
-	}
-	if !same(transfer.Kept{Size: st.size, Sum: st.sum(), Source: st.source}) {
+	if !ok {
 		return 0, nil
 	}
 	u.begun, u.off, u.noted, u.hash = true, st.size, st.size, st.hash
 	return u.off, nil
+}
+
+// holds reports whether the file still holds what the state says, whatever
+// crash or disk has had its hands on it since.
+func (u *Upload) holds(ctx context.Context, st state) (bool, error) {
+	if u.store.FS.CanHash(ctx) {
+		p, err := u.store.FS.HashPrefix(ctx, u.part, st.size)
+		return err == nil && p.Sum == st.sum(), err
+	}
+	// Not hashed, it must have been durable when the state was noted.
+	info, err := u.file.Stat(ctx)
+	if err == nil {
+		err = u.file.Sync(ctx)
+	}
+	return err == nil && info.Size >= st.size, err
 }
 
 func (u *Upload) readState(ctx context.Context) (state, error) {
@@ -138,13 +161,19 @@ func (u *Upload) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := u.file.WriteAt(p, u.off)
-	u.full = u.full || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 	u.hash.Write(p[:n])
 	u.off += int64(n)
-	if err == nil && u.resumable() && u.off-u.noted >= checkpoint && u.off < u.info.Size {
+	if err == nil && u.resumable() && u.off-u.noted >= u.interval && u.off < u.info.Size {
+		u.interval = min(2*u.interval, maxNote)
 		err = u.note(u.ctx)
 	}
-	return n, err
+	return n, u.seen(err)
+}
+
+// seen takes note of a full disk.
+func (u *Upload) seen(err error) error {
+	u.full = u.full || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	return err
 }
 
 // note writes down how far the upload has come. A power cut may lose written
@@ -206,10 +235,10 @@ func (u *Upload) Sum() [sha256.Size]byte { return [sha256.Size]byte(u.hash.Sum(n
 // Commit makes one upload visible.
 func (u *Upload) Commit(ctx context.Context, readBack bool) error {
 	if err := u.finish(ctx); err != nil {
-		return err
+		return u.seen(err)
 	}
 	if err := u.file.Sync(ctx); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return err
+		return u.seen(err)
 	}
 	if readBack {
 		if err := u.readBack(ctx); err != nil {
@@ -262,17 +291,28 @@ func (u *Upload) readBack(ctx context.Context) error {
 	return err
 }
 
-// show gives the file its name.
+// show gives the file its name. The note goes first: a crash in between costs
+// the file another transfer, the other way round the note would stay for ever.
 func (u *Upload) show(ctx context.Context) error {
-	if err := u.store.FS.Replace(ctx, u.part, u.info.Name); err != nil {
-		return err
-	}
-	u.done = true
-	if u.state != nil || u.noted > 0 {
+	if u.noted > 0 {
+		if u.state != nil {
+			if err := u.state.Close(); err != nil {
+				return err
+			}
+		}
+		u.state, u.noted = nil, 0
 		if err := u.store.FS.Remove(ctx, u.kept); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
+	err := u.store.FS.Replace(ctx, u.part, u.info.Name)
+	if err != nil {
+		// It may have been done, and only the answer is lost.
+		_, gone := u.store.FS.Lstat(ctx, u.part)
+		u.done = errors.Is(gone, fs.ErrNotExist)
+		return err
+	}
+	u.done = true
 	return nil
 }
 
@@ -296,16 +336,13 @@ func (u *Upload) Close() error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(u.ctx), closeTimeout)
 	defer cancel()
 	var err error
-	switch {
-	case u.done:
-	case u.resumable() && !u.asked:
-		// What an earlier upload left is for the next.
-	case u.resumable() && u.off > 0 && !u.full:
-		if u.off > u.noted {
-			err = u.note(ctx)
+	if !u.done && (u.asked || !u.resumable()) { // else what an earlier upload left is for the next
+		if u.resumable() && u.off > u.noted && !u.full {
+			err = u.seen(u.note(ctx))
 		}
-	default:
-		err = u.discard(ctx)
+		if u.off == 0 || u.full || !u.resumable() {
+			err = u.discard(ctx)
+		}
 	}
 	err = errors.Join(err, u.file.Close())
 	if u.state != nil {
@@ -321,17 +358,23 @@ func (u *Upload) Close() error {
 func (s *Store) CommitGroup(ctx context.Context, uploads []transfer.Upload, readBack bool, syncAll func() error) []error {
 	errs := make([]error, len(uploads))
 	each := func(f func(u *Upload) error) {
+		var g errgroup.Group
+		g.SetLimit(8) // disks like to have several requests to choose from
 		for i, up := range uploads {
 			if errs[i] == nil {
-				errs[i] = cmp.Or(ctx.Err(), f(up.(*Upload)))
+				g.Go(func() error {
+					errs[i] = cmp.Or(ctx.Err(), f(up.(*Upload)))
+					return nil
+				})
 			}
 		}
+		_ = g.Wait() // the errors are those of the uploads
 	}
-	each(func(u *Upload) error { return u.finish(ctx) })
+	each(func(u *Upload) error { return u.seen(u.finish(ctx)) })
 	err := syncAll()
 	each(func(u *Upload) error {
 		if err != nil || !readBack {
-			return err
+			return u.seen(err)
 		}
 		return u.readBack(ctx)
 	})

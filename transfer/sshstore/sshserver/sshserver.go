@@ -1,6 +1,13 @@
 // Package sshserver is a small SSH server in the process: one account, one
 // key, and one folder to read over SFTP. Examples and tests talk to it over
 // TCP as they would to any other.
+//
+// # Guarantees
+//
+//   - Only the user with the key gets in, from this machine only.
+//   - Nothing can be changed, and nothing outside the folder be read, whatever
+//     symbolic links lie in it. No program is run.
+//   - When Close returns, nothing runs any more.
 package sshserver
 
 import (
@@ -14,6 +21,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
@@ -27,9 +35,10 @@ type Server struct {
 	hostKey ssh.PublicKey
 	lis     net.Listener
 
-	mu    sync.Mutex
-	conns map[net.Conn]bool
-	wg    sync.WaitGroup
+	mu     sync.Mutex
+	conns  map[net.Conn]bool
+	closed bool
+	wg     sync.WaitGroup
 }
 
 // Start serves the folder dir, read-only, to user with key, on a free port of
@@ -73,6 +82,7 @@ func (s *Server) KnownHostsLine() string { return knownhosts.Line([]string{s.Add
 func (s *Server) Close() error {
 	err := s.lis.Close()
 	s.mu.Lock()
+	s.closed = true
 	for c := range s.conns {
 		c.Close()
 	}
@@ -88,6 +98,9 @@ func (s *Server) accept() {
 			return
 		}
 		s.mu.Lock()
+		if s.closed {
+			c.Close()
+		}
 		s.conns[c] = true
 		s.mu.Unlock()
 		s.wg.Go(func() {
@@ -145,7 +158,21 @@ type folder struct{ root *os.Root }
 
 func name(p string) string { return cmp.Or(strings.TrimPrefix(p, "/"), ".") }
 
-func (f folder) Fileread(r *sftp.Request) (io.ReaderAt, error) { return f.root.Open(name(r.Filepath)) }
+// Fileread opens regular files only: a named pipe would wait for a writer.
+func (f folder) Fileread(r *sftp.Request) (io.ReaderAt, error) {
+	file, err := f.root.OpenFile(name(r.Filepath), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	fi, err := file.Stat()
+	if err == nil && !fi.Mode().IsRegular() {
+		err = fs.ErrPermission
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
 
 func (f folder) Filewrite(*sftp.Request) (io.WriterAt, error) { return nil, fs.ErrPermission }
 

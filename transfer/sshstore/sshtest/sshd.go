@@ -4,8 +4,10 @@ package sshtest
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"encoding/pem"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -13,6 +15,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -31,6 +35,8 @@ type Sshd struct {
 	HostKey    ssh.PublicKey
 	Dir        string // of keys and configuration
 	Log        *Buffer
+
+	dials atomic.Int64
 }
 
 // Config logs in to the server.
@@ -64,8 +70,24 @@ func Need(t testing.TB, programs ...string) {
 	}
 }
 
+// ExternalSFTP is a line for [Start] that has SFTP served by a program of its
+// own, as Debian does, rather than within sshd.
+func ExternalSFTP(t testing.TB) string {
+	t.Helper()
+	for _, f := range []string{"/usr/lib/openssh/sftp-server", "/usr/libexec/sftp-server", "/usr/libexec/openssh/sftp-server"} {
+		if _, err := os.Stat(f); err == nil {
+			return "Subsystem sftp " + f
+		}
+	}
+	Need(t, "sftp-server")
+	return "Subsystem sftp sftp-server"
+}
+
 // Start starts a server that lets one new key in. Lines are added to its
 // configuration, before the rest, so that they win.
+//
+// It serves each connection with an sshd of its own, as inetd and systemd do:
+// there is no moment at which the port is not ours.
 func Start(t testing.TB, lines ...string) *Sshd {
 	t.Helper()
 	const program = "/usr/sbin/sshd"
@@ -80,56 +102,68 @@ func Start(t testing.TB, lines ...string) *Sshd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Sshd{User: me.Username, Dir: t.TempDir(), Log: &Buffer{}}
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Sshd{Addr: lis.Addr().String(), User: me.Username, Dir: t.TempDir(), Log: &Buffer{}}
 	hostFile, hostKey := NewKey(t, s.Dir, "host", "")
 	keyFile, key := NewKey(t, s.Dir, "id", "")
 	s.Key, s.HostKey = keyFile, hostKey
 	authorized := WriteFile(t, "authorized_keys", string(ssh.MarshalAuthorizedKey(key)))
+	s.KnownHosts = WriteFile(t, "known_hosts", knownhosts.Line([]string{s.Addr}, hostKey)+"\n")
 
-	sftpServer := "internal-sftp"
-	for _, f := range []string{"/usr/lib/openssh/sftp-server", "/usr/libexec/sftp-server"} {
-		if _, err := os.Stat(f); err == nil {
-			sftpServer = f
-		}
+	given := strings.Join(lines, "\n")
+	if !strings.Contains(given, "HostKey ") {
+		lines = append(lines, "HostKey "+hostFile)
 	}
-	s.Addr = freeAddr(t)
-	_, port, _ := net.SplitHostPort(s.Addr)
-	conf := strings.Join(append(lines,
-		"ListenAddress 127.0.0.1", "Port "+port, "HostKey "+hostFile, "AuthorizedKeysFile "+authorized,
+	if !strings.Contains(given, "Subsystem ") {
+		lines = append(lines, "Subsystem sftp internal-sftp")
+	}
+	conf := WriteFile(t, "sshd_config", strings.Join(append(lines,
+		"AuthorizedKeysFile "+authorized,
 		"PidFile none", "StrictModes no", "UsePAM no", "PasswordAuthentication no", "KbdInteractiveAuthentication no",
-		"PermitRootLogin yes", "MaxStartups 100", "AllowTcpForwarding yes", "Subsystem sftp "+sftpServer,
-	), "\n") + "\n"
-	confFile := filepath.Join(s.Dir, "sshd_config")
-	if err := os.WriteFile(confFile, []byte(conf), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s.KnownHosts = filepath.Join(s.Dir, "known_hosts")
-	if err := os.WriteFile(s.KnownHosts, []byte(knownhosts.Line([]string{s.Addr}, hostKey)+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+		"PermitRootLogin yes", "AllowTcpForwarding yes",
+		"SetEnv SHLVL=1", // keeps bash from reading the .bashrc of whoever runs the tests
+	), "\n")+"\n")
 
-	cmd := exec.Command(program, "-D", "-e", "-f", confFile)
-	cmd.Stderr = s.Log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	var wg sync.WaitGroup
+	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt) // it may have ended by itself
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		cancel()
+		lis.Close()
+		wg.Wait()
 	})
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		c, err := net.Dial("tcp", s.Addr)
-		if err == nil {
+	wg.Go(func() {
+		for {
+			c, err := lis.Accept()
+			if err != nil {
+				return
+			}
+			s.dials.Add(1)
+			file, err := c.(*net.TCPConn).File()
 			c.Close()
-			return s
+			if err != nil {
+				continue
+			}
+			cmd := exec.CommandContext(ctx, program, "-i", "-e", "-f", conf)
+			cmd.Stdin, cmd.Stdout, cmd.Stderr = file, file, s.Log
+			cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+			cmd.WaitDelay = time.Second
+			err = cmd.Start()
+			file.Close()
+			if err != nil {
+				fmt.Fprintln(s.Log, err)
+				continue
+			}
+			wg.Go(func() { _ = cmd.Wait() }) // its log says what happened
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("sshd does not answer: %v\n%s", err, s.Log)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	})
+	return s
 }
+
+// Dials is how many connections the server has been asked for.
+func (s *Sshd) Dials() int { return int(s.dials.Load()) }
 
 // NewKey writes a new private key, encrypted if there is a passphrase.
 func NewKey(t testing.TB, dir, name, passphrase string) (file string, key ssh.PublicKey) {
@@ -166,16 +200,6 @@ func WriteFile(t testing.TB, name, text string) string {
 		t.Fatal(err)
 	}
 	return file
-}
-
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // Buffer is a bytes.Buffer for several goroutines.

@@ -1,0 +1,252 @@
+package sshstore_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/pprof"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/obskeep/obskeep/transfer"
+	"github.com/obskeep/obskeep/transfer/dirstore"
+	"github.com/obskeep/obskeep/transfer/sshstore"
+	"github.com/obskeep/obskeep/transfer/sshstore/sshtest"
+)
+
+// The benchmarks copy trees with this package and with the rsync of this
+// machine, each in a process of its own, over the same sshd, taking turns. An
+// iteration is one turn of each; medians and ratios are reported:
+//
+//	go test -run '^$' -bench . -benchtime 5x -timeout 1h ./transfer/sshstore
+//
+//	ours         the default: what was sent is fsynced, read back and compared
+//	ours-none    VerifyNone: fsynced, not read back
+//	rsync        rsync -a, which neither fsyncs nor reads back
+//	rsync-fsync  rsync -a --fsync
+//
+// OBSKEEP_CPUPROFILE names a file for the profile of the last process of ours.
+
+// mirrorJob is the environment variable that makes a process of this test
+// binary do one mirror, and nothing else.
+const mirrorJob = "OBSKEEP_TEST_MIRROR"
+
+type job struct {
+	Addr, User, Key, KnownHosts string
+
+	Remote string // directory on the server
+	Local  string
+	Push   bool
+	Verify transfer.Verify
+}
+
+func runMirrorJob(text string) int {
+	var j job
+	err := json.Unmarshal([]byte(text), &j)
+	if name := os.Getenv("OBSKEEP_CPUPROFILE"); name != "" && err == nil {
+		var f *os.File
+		if f, err = os.Create(name); err == nil {
+			if err = pprof.StartCPUProfile(f); err == nil {
+				defer pprof.StopCPUProfile()
+			}
+		}
+	}
+	if err == nil {
+		err = j.run(context.Background())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func (j job) run(ctx context.Context) error {
+	remote, err := sshstore.Open(ctx, sshstore.Config{
+		Addr: j.Addr, User: j.User, Keys: []string{j.Key}, KnownHosts: []string{j.KnownHosts}, Agent: "none",
+	}, j.Remote)
+	if err != nil {
+		return err
+	}
+	defer remote.Close()
+	local, err := dirstore.Open(j.Local)
+	if err != nil {
+		return err
+	}
+	defer local.Close()
+	var dst, src transfer.Store = local, remote
+	if j.Push {
+		dst, src = remote, local
+	}
+	_, err = transfer.Mirror(ctx, dst, src, &transfer.Options{Verify: j.Verify})
+	return err
+}
+
+// contest is one tree that is copied in one direction.
+type contest struct {
+	src, dst string
+	push     bool
+	prepare  func(dst string) // before each copy, not timed
+}
+
+// names of the contenders, in the order of their turns.
+var contenders = []string{"ours", "rsync", "ours-none", "rsync-fsync"}
+
+func (c contest) run(b *testing.B) {
+	sshtest.Need(b, "rsync", "ssh")
+	d := sshtest.Start(b)
+	p := sshtest.NewProxy(b, d.Addr)
+	throughProxy := d.Via(b, p)
+	times, wire := map[string][]float64{}, map[string][]float64{}
+	for b.Loop() {
+		for _, who := range contenders {
+			c.prepare(c.dst)
+			cmd := c.command(b, who, d, d.Config())
+			begun := time.Now()
+			out, err := cmd.CombinedOutput()
+			times[who] = append(times[who], time.Since(begun).Seconds())
+			require.NoError(b, err, "%s: %s", who, out)
+		}
+	}
+	b.StopTimer()
+	for _, who := range contenders[:2] {
+		c.prepare(c.dst)
+		received, sent := p.Bytes()
+		out, err := c.command(b, who, d, throughProxy).CombinedOutput()
+		require.NoError(b, err, "%s: %s", who, out)
+		r, s := p.Bytes()
+		wire[who] = append(wire[who], float64(r-received+s-sent))
+	}
+	for _, who := range contenders {
+		b.ReportMetric(median(times[who]), who+"-s")
+	}
+	b.ReportMetric(median(times["ours"])/median(times["rsync"]), "ours/rsync")
+	b.ReportMetric(median(times["ours-none"])/median(times["rsync"]), "ours-none/rsync")
+	b.ReportMetric(median(times["ours"])/median(times["rsync-fsync"]), "ours/rsync-fsync")
+	b.ReportMetric(wire["ours"][0]/(1<<20), "ours-MiB-on-the-wire")
+	b.ReportMetric(wire["rsync"][0]/(1<<20), "rsync-MiB-on-the-wire")
+	b.ReportMetric(0, "ns/op") // says nothing
+}
+
+func (c contest) command(b *testing.B, who string, d *sshtest.Sshd, cfg sshstore.Config) *exec.Cmd {
+	b.Helper()
+	if who == "ours" || who == "ours-none" {
+		j := job{
+			Addr: cfg.Addr, User: d.User, Key: d.Key, KnownHosts: cfg.KnownHosts[0],
+			Remote: c.src, Local: c.dst, Push: c.push,
+		}
+		if c.push {
+			j.Remote, j.Local = c.dst, c.src
+		}
+		if who == "ours-none" {
+			j.Verify = transfer.VerifyNone
+		}
+		text, err := json.Marshal(j)
+		require.NoError(b, err)
+		self, err := os.Executable()
+		require.NoError(b, err)
+		cmd := exec.Command(self)
+		cmd.Env = append(os.Environ(), mirrorJob+"="+string(text))
+		return cmd
+	}
+	host, port, err := net.SplitHostPort(cfg.Addr)
+	require.NoError(b, err)
+	shell := fmt.Sprintf("ssh -F none -i %s -p %s -o IdentitiesOnly=yes -o UserKnownHostsFile=%s", d.Key, port, cfg.KnownHosts[0])
+	args := []string{"-a", "-e", shell}
+	if who == "rsync-fsync" {
+		args = append(args, "--fsync")
+	}
+	remote := d.User + "@" + host + ":"
+	if c.push {
+		return exec.Command("rsync", append(args, c.src+"/", remote+c.dst+"/")...)
+	}
+	return exec.Command("rsync", append(args, remote+c.src+"/", c.dst+"/")...)
+}
+
+func median(v []float64) float64 {
+	s := slices.Sorted(slices.Values(v))
+	return s[len(s)/2]
+}
+
+func directions(b *testing.B, f func(b *testing.B, push bool)) {
+	b.Run("pull", func(b *testing.B) { f(b, false) })
+	b.Run("push", func(b *testing.B) { f(b, true) })
+}
+
+// random writes a file of random bytes.
+func random(b *testing.B, file string, size int64) {
+	b.Helper()
+	f, err := os.Create(file)
+	require.NoError(b, err)
+	_, err = io.CopyN(f, rand.NewChaCha8([32]byte{}), size)
+	require.NoError(b, err)
+	require.NoError(b, f.Close())
+}
+
+// smallFiles makes 20,000 files of 2 kB in 20 directories.
+func smallFiles(b *testing.B) string {
+	b.Helper()
+	dir := b.TempDir()
+	r := rand.NewChaCha8([32]byte{})
+	data := make([]byte, 2000)
+	for i := range 20_000 {
+		sub := filepath.Join(dir, fmt.Sprint(i/1000))
+		require.NoError(b, os.MkdirAll(sub, 0o755))
+		_, _ = r.Read(data) // never fails
+		require.NoError(b, os.WriteFile(filepath.Join(sub, fmt.Sprint(i)), data, 0o644))
+	}
+	return dir
+}
+
+func empty(b *testing.B) func(string) {
+	return func(dir string) {
+		require.NoError(b, os.RemoveAll(dir))
+		require.NoError(b, os.Mkdir(dir, 0o755))
+	}
+}
+
+func BenchmarkFirstCopyOf1GiB(b *testing.B) {
+	src := b.TempDir()
+	random(b, filepath.Join(src, "x"), 1<<30)
+	directions(b, func(b *testing.B, push bool) {
+		contest{src: src, dst: filepath.Join(b.TempDir(), "dst"), push: push, prepare: empty(b)}.run(b)
+	})
+}
+
+func BenchmarkFirstCopyOf20000Files(b *testing.B) {
+	src := smallFiles(b)
+	directions(b, func(b *testing.B, push bool) {
+		contest{src: src, dst: filepath.Join(b.TempDir(), "dst"), push: push, prepare: empty(b)}.run(b)
+	})
+}
+
+func BenchmarkNothingToDoFor20000Files(b *testing.B) {
+	src := smallFiles(b)
+	directions(b, func(b *testing.B, push bool) {
+		dst := b.TempDir()
+		sshtest.Shell(b, "", "cp -a "+src+"/. "+dst)
+		contest{src: src, dst: dst, push: push, prepare: func(string) {}}.run(b)
+	})
+}
+
+func BenchmarkAppendOf1MiBTo1GiB(b *testing.B) {
+	src, old := b.TempDir(), b.TempDir()
+	random(b, filepath.Join(src, "x"), 1<<30+1<<20)
+	random(b, filepath.Join(old, "x"), 1<<30)
+	directions(b, func(b *testing.B, push bool) {
+		dst := filepath.Join(b.TempDir(), "dst")
+		contest{src: src, dst: dst, push: push, prepare: func(string) {
+			empty(b)(dst)
+			sshtest.Shell(b, "", "cp -a "+old+"/x "+dst+" && touch -d yesterday "+dst+"/x")
+		}}.run(b)
+	})
+}
