@@ -237,3 +237,26 @@ func TestMirror_SurvivesAFaultAtEveryStep(t *testing.T) {
 		}
 	}
 }
+
+// Nothing is written through a symbolic link, also when a crash has left one
+// half made.
+func TestMirror_IsNotWrittenThroughALink(t *testing.T) {
+	t.Parallel()
+	src, dst := t.TempDir(), t.TempDir()
+	write(t, dst, "victim", []byte("precious"))
+	require.NoError(t, os.Symlink("victim", filepath.Join(src, "x")))
+	disk := &faultyFS{FS: local(t, dst).FS, t: t, dir: dst, fault: fault{dead: true}, left: 3, dirty: map[string]bool{}}
+	_, err := transfer.Mirror(t.Context(), &fsstore.Store{FS: disk}, local(t, src), nil)
+	require.Error(t, err)
+	require.True(t, disk.failed)
+	require.NoError(t, os.Remove(filepath.Join(src, "x")))
+	write(t, src, "x", []byte("a file now"))
+	_, err = transfer.Mirror(t.Context(), local(t, dst), local(t, src), nil)
+	require.NoError(t, err)
+	got, err := os.ReadFile(filepath.Join(dst, "victim"))
+	require.NoError(t, err)
+	require.Equal(t, "precious", string(got))
+	fi, err := os.Lstat(filepath.Join(dst, "x"))
+	require.NoError(t, err)
+	require.True(t, fi.Mode().IsRegular())
+}

@@ -246,6 +246,9 @@ func TestMirror_DoesTheRestAfterARefusal(t *testing.T) {
 			require.Equal(t, []string{row.want}, failures(t, err))
 			require.Equal(t, "a/1", string(dst.Data("a/1")))
 			require.Equal(t, "c/1", string(dst.Data("c/1")))
+			if row.op == "mkdir" {
+				require.NotContains(t, dst.Names(), "b/1")
+			}
 		})
 	}
 }

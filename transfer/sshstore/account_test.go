@@ -96,9 +96,11 @@ func TestStore_WorksWithAnyAccount(t *testing.T) {
 			if strings.Contains(c.account, "says nothing") {
 				cfg.Timeout = time.Second
 			}
+			begun := time.Now()
 			s := open(t, cfg, t.TempDir())
 			works(t, s)
 			require.Equal(t, c.hashes, canHash(t, s))
+			require.Less(t, time.Since(begun), 15*time.Second, "nobody waits for an account that says nothing")
 		})
 	}
 }
@@ -289,6 +291,33 @@ func TestStore_SendsPlainPacketsToOthers(t *testing.T) {
 			require.True(t, bytes.Equal(want, got))
 		})
 	}
+}
+
+// sized is a file that looks at how much it is given at once.
+type sized struct{ t *testing.T }
+
+func (s sized) Filewrite(*sftp.Request) (io.WriterAt, error) { return s, nil }
+
+func (s sized) Filecmd(*sftp.Request) error { return nil }
+
+func (s sized) WriteAt(p []byte, _ int64) (int, error) {
+	if len(p) > 32<<10 {
+		s.t.Errorf("given %d bytes", len(p))
+	}
+	return len(p), nil
+}
+
+// So do those that write.
+func TestStore_WritesPlainPacketsToOthers(t *testing.T) {
+	t.Parallel()
+	h := sized{t}
+	s := open(t, quirky{Handlers: sftp.Handlers{FilePut: h, FileCmd: h, FileList: listing{}}}.start(t), "/")
+	up, err := s.Create(t.Context(), transfer.Info{Name: "x", Size: 1000 << 10, Mode: 0o600})
+	require.NoError(t, err)
+	_, err = up.Write(make([]byte, 1000<<10))
+	require.NoError(t, err)
+	require.NoError(t, up.Commit(t.Context(), false))
+	require.NoError(t, up.Close())
 }
 
 // The names a server lists never lead out of the directory listed, and what

@@ -188,6 +188,12 @@ func TestOpen_UsesTheAgent(t *testing.T) {
 	c := d.Config()
 	c.Keys, c.Agent = []string{}, socket
 	open(t, c, t.TempDir())
+	t.Run("after a named key that does not do", func(t *testing.T) {
+		c := c
+		other, _ := sshtest.NewKey(t, t.TempDir(), "other", "")
+		c.Keys = []string{other}
+		open(t, c, t.TempDir())
+	})
 	t.Run("of the environment", func(t *testing.T) {
 		t.Setenv("SSH_AUTH_SOCK", socket)
 		c.Agent = ""

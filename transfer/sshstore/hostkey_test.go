@@ -170,6 +170,7 @@ func TestOpen_KnowsTheKeyOfAHostWithACertificate(t *testing.T) {
 	c := d.Config()
 	c.KnownHosts = []string{filepath.Join(t.TempDir(), "known_hosts")}
 	e := refused[*sshstore.HostKeyError](t, c)
+	require.NoError(t, e.Err, "nothing is wrong but that it is unknown")
 	require.NoError(t, os.WriteFile(e.File, []byte(e.Line+"\n"), 0o600))
 	open(t, c, t.TempDir())
 }

@@ -5,7 +5,8 @@
 // next call; the call that met the loss returns [transfer.ErrLost], which
 // transfers know how to retry. Where the account may run programs, sha256sum,
 // head and date on the far side save what SFTP alone would have to send: a
-// cut or grown file is proved by hash where it lies.
+// cut or grown file is proved by hash where it lies. Of the login shell no more
+// is asked than to understand "exec sh".
 //
 // # Guarantees
 //
@@ -13,13 +14,19 @@
 //     not known is refused with the line to add, one whose key has changed with both
 //     fingerprints; see [HostKeyError].
 //   - When a context ends, the call that got it returns at once.
-//   - A connection that goes silent is given up after four keep-alive intervals.
+//   - A connection from which nothing comes for four keep-alive intervals is
+//     given up. However many calls find it gone, it is dialled once.
+//   - After Close every call returns fs.ErrClosed, and nothing runs any more.
 //   - What is committed has been fsynced where the server can (OpenSSH since 6.5),
 //     and takes the place of its predecessor in one step.
+//   - A full disk is syscall.ENOSPC and a read-only one syscall.EROFS where the
+//     server tells how full its disks are, though SFTP has no words for them.
+//   - No name that a server lists leads out of the directory listed.
 //
-// SFTP as it is deployed (version 3, draft-ietf-secsh-filexfer-02) carries
-// times in whole seconds and cannot fsync a directory. A server is trusted not
-// to follow symbolic links out of the tree.
+// SFTP as it is deployed (version 3, draft-ietf-secsh-filexfer-02) cannot fsync
+// a directory, and carries times in whole seconds from 1970 to 2106: others
+// come back off by a multiple of 2^32 seconds. A server is trusted not to
+// follow symbolic links out of the tree.
 package sshstore
 
 import (
