@@ -3,6 +3,7 @@ package transfer_test
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -14,49 +15,44 @@ import (
 	"github.com/obskeep/obskeep/transfer/dirstore"
 )
 
-// simulation is a directory with the output of one day.
-func simulation() (dir string) {
-	dir, err := os.MkdirTemp("", "supim")
+// stores are a directory with the simulation output of one day, and an empty
+// one. done removes both.
+func stores() (src, dst *dirstore.Store, done func()) {
+	dir, err := os.MkdirTemp("", "transfer")
 	if err != nil {
 		log.Fatal(err)
 	}
 	when := time.Date(2026, 9, 25, 4, 30, 0, 0, time.UTC)
 	for name, text := range map[string]string{"268/run.log": "done\n", "268/ne.dat": "1.2e6\n", "268/core": "x"} {
-		file := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			log.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-			log.Fatal(err)
-		}
-		if err := os.Chtimes(file, when, when); err != nil {
+		file := filepath.Join(dir, "supim", name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(text), 0o644), os.Chtimes(file, when, when)); err != nil {
 			log.Fatal(err)
 		}
 	}
-	return dir
-}
-
-func openDir(dir string) *dirstore.Store {
-	s, err := dirstore.Open(dir)
-	if err != nil {
+	open := func(name string) *dirstore.Store {
+		s, err := dirstore.Open(filepath.Join(dir, name))
+		if err != nil {
+			log.Fatal(err)
+		}
+		return s
+	}
+	if err := os.Mkdir(filepath.Join(dir, "backup"), 0o755); err != nil {
 		log.Fatal(err)
 	}
-	return s
-}
-
-func backupDir() *dirstore.Store {
-	dir, err := os.MkdirTemp("", "backup")
-	if err != nil {
-		log.Fatal(err)
+	src, dst = open("supim"), open("backup")
+	return src, dst, func() {
+		if err := errors.Join(src.Close(), dst.Close(), os.RemoveAll(dir)); err != nil {
+			log.Print(err)
+		}
 	}
-	return openDir(dir)
 }
 
 // A day of simulation output is copied, looked at before it is, and put under
 // a manifest that sha256sum -c reads.
 func Example() {
 	ctx := context.Background()
-	src, dst := openDir(simulation()), backupDir()
+	src, dst, done := stores()
+	defer done()
 	plan, err := transfer.PlanMirror(ctx, dst, src, &transfer.Options{From: "268", To: "supim/2026/268", Exclude: []string{"core"}})
 	if err != nil {
 		log.Fatal(err)
@@ -79,7 +75,8 @@ func Example() {
 // The second mirror of the same tree sends nothing.
 func ExampleMirror() {
 	ctx := context.Background()
-	src, dst := openDir(simulation()), backupDir()
+	src, dst, done := stores()
+	defer done()
 	for range 2 {
 		res, err := transfer.Mirror(ctx, dst, src, nil)
 		if err != nil {
@@ -95,7 +92,8 @@ func ExampleMirror() {
 // What is made in memory is stored under a name, whole or not at all.
 func ExamplePush() {
 	ctx := context.Background()
-	dst := backupDir()
+	_, dst, done := stores()
+	defer done()
 	text := "2 ok, 1 missed\n"
 	info := transfer.Info{Name: "reports/2026-268.txt", Size: int64(len(text)), Mode: 0o644, ModTime: time.Now()}
 	stats, err := transfer.Push(ctx, dst, info, strings.NewReader(text), nil)
@@ -109,7 +107,8 @@ func ExamplePush() {
 // One file is brought here under the same name.
 func ExamplePull() {
 	ctx := context.Background()
-	src, dst := openDir(simulation()), backupDir()
+	src, dst, done := stores()
+	defer done()
 	if _, err := transfer.Pull(ctx, dst, src, "268/run.log", nil); err != nil {
 		log.Fatal(err)
 	}
@@ -124,7 +123,8 @@ func ExamplePull() {
 // A copy is compared with its source, by the bytes of all files.
 func ExampleCompare() {
 	ctx := context.Background()
-	src, dst := openDir(simulation()), backupDir()
+	src, dst, done := stores()
+	defer done()
 	if _, err := transfer.Mirror(ctx, dst, src, nil); err != nil {
 		log.Fatal(err)
 	}

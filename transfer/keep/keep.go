@@ -66,6 +66,10 @@ func New(c Config) (*Keeper, error) {
 		return nil, fmt.Errorf("keep: source pattern %q does not name a day: it needs %%Y and %%j, or %%Y, %%m and %%d", c.SourceDays)
 	case !c.TargetDays.NamesDay():
 		return nil, fmt.Errorf("keep: target pattern %q does not name a day: it needs %%Y and %%j, or %%Y, %%m and %%d", c.TargetDays)
+	case hasVerb(c.SourceDays, 'H') || hasVerb(c.TargetDays, 'H'):
+		return nil, errors.New("keep: a pattern has %H: a day's folder is not an hour's")
+	case strings.Contains(c.TargetDays.String(), revMark):
+		return nil, fmt.Errorf("keep: target pattern %q has %s in it, which marks revisions", c.TargetDays, revMark)
 	case c.Keep < 0:
 		return nil, fmt.Errorf("keep: the number of days to keep is %d: it cannot be negative", c.Keep)
 	case c.Marker != "" && (transfer.ValidName(c.Marker) != nil || c.Marker == "."):
@@ -145,13 +149,18 @@ func revName(dir string, n int) string {
 
 // cutRev takes a folder's name apart into the day's and the revision.
 func cutRev(name string) (dir string, n int) {
-	dir, rest, ok := strings.Cut(name, revMark)
-	if !ok {
+	i := strings.LastIndex(name, revMark)
+	if i < 0 {
 		return name, 1
 	}
-	n, err := strconv.Atoi(rest)
-	if err != nil || n < 2 || revName(dir, n) != name {
+	n, err := strconv.Atoi(name[i+len(revMark):])
+	if err != nil || n < 2 || revName(name[:i], n) != name {
 		return name, 1
 	}
-	return dir, n
+	return name[:i], n
+}
+
+// hasVerb reports whether a pattern has a verb, a percent sign being no verb.
+func hasVerb(p julian.Pattern, verb byte) bool {
+	return strings.Contains(strings.ReplaceAll(p.String(), "%%", ""), "%"+string(verb))
 }

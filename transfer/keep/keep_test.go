@@ -3,6 +3,7 @@ package keep_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -57,6 +58,12 @@ func (s *site) writes(day julian.Date, name, text string) {
 
 func (s *site) writesAt(day julian.Date, name, text string, age time.Duration) {
 	s.source.Put(transfer.Info{Name: dir(day) + "/" + name, ModTime: now.Add(age).Add(-time.Hour)}, []byte(text))
+}
+
+// keptBefore makes a kept day in the target.
+func (s *site) keptBefore(d julian.Date) {
+	s.target.Put(transfer.Info{Name: "supim/" + dir(d) + "/a.dat"}, []byte("kept before"))
+	s.target.Put(transfer.Info{Name: "supim/" + dir(d) + "/" + keep.ManifestName}, fmt.Appendf(nil, "%x  a.dat\n", sha256.Sum256([]byte("kept before"))))
 }
 
 func dir(d julian.Date) string { return julian.MustParsePattern("%Y/%j").Format(d) }
@@ -437,10 +444,10 @@ func (s spaceStore) Usage(context.Context, string) (diskspace.Usage, error) { re
 // A day that does not fit, with the reserve, is not begun.
 func TestRun_DoesNotBeginADayThatDoesNotFit(t *testing.T) {
 	s := newSite()
-	s.config.Target = spaceStore{&s.target, diskspace.Usage{Total: 1000, Free: 150, Avail: 150, Inodes: 100, TotalInodes: 100}}
+	s.config.Target = spaceStore{&s.target, diskspace.Usage{Total: 1 << 20, Free: 100 + 3*4096 - 1, Avail: 100 + 3*4096 - 1, Inodes: 100, TotalInodes: 100}}
 	s.config.Reserve = diskspace.Reserve{Bytes: 100}
-	s.writes(today, "a.dat", strings.Repeat("a", 51))
-	s.writes(today.AddDays(-1), "a.dat", strings.Repeat("a", 50))
+	s.writes(today, "a.dat", strings.Repeat("a", 5000))            // two blocks, and one for the folder
+	s.writes(today.AddDays(-1), "a.dat", strings.Repeat("a", 500)) // one block less
 	results := s.run(t)
 	require.Equal(t, report.Failed, results[today].Outcome)
 	require.ErrorIs(t, results[today].Err, syscall.ENOSPC)
@@ -459,12 +466,8 @@ func TestPlan_CatchesUpOnMissedDays(t *testing.T) {
 	for i := range 20 {
 		s.writes(today.AddDays(-i), "a.dat", fmt.Sprint(i))
 	}
-	keepDay := func(d julian.Date) {
-		s.target.Put(transfer.Info{Name: "supim/" + dir(d) + "/a.dat"}, []byte("kept before"))
-		s.target.Put(transfer.Info{Name: "supim/" + dir(d) + "/" + keep.ManifestName}, nil)
-	}
-	keepDay(today.AddDays(-16))
-	keepDay(today.AddDays(-9))
+	s.keptBefore(today.AddDays(-16))
+	s.keptBefore(today.AddDays(-9))
 	require.NoError(t, s.source.Remove(t.Context(), dir(today.AddDays(-5))+"/a.dat"))
 	require.NoError(t, s.source.Remove(t.Context(), dir(today.AddDays(-5))))
 	require.NoError(t, s.source.Remove(t.Context(), dir(today.AddDays(-10))+"/a.dat"))
@@ -486,7 +489,7 @@ func TestPlan_CatchesUpOnMissedDays(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("days before today (-want +got):\n%s", diff)
 	}
-	require.Empty(t, p.Given)
+	require.Empty(t, p.GivenUp)
 
 	results := s.run(t)
 	require.Equal(t, report.Missed, results[today.AddDays(-5)].Outcome)
@@ -502,7 +505,7 @@ func TestPlan_NamesTheDaysItGivesUp(t *testing.T) {
 	require.NoError(t, err)
 	p, err := k.Plan(t.Context(), today, today, 2)
 	require.NoError(t, err)
-	require.Equal(t, []julian.Date{today.AddDays(-8), today.AddDays(-7), today.AddDays(-6)}, p.Given)
+	require.Equal(t, []julian.Date{today.AddDays(-8), today.AddDays(-7), today.AddDays(-6)}, p.GivenUp)
 }
 
 func TestPlan_CrossesTheYearEnd(t *testing.T) {
@@ -559,7 +562,7 @@ func TestRun_RemovesOnlyTheOldestBeyondTheNumberToKeep(t *testing.T) {
 func TestRun_MakesRoomByWhatIsBeyondTheNumberToKeep(t *testing.T) {
 	for _, fits := range []bool{true, false} {
 		s := newSite()
-		usage := diskspace.Usage{Total: 1000, Free: 1000, Avail: 1000}
+		usage := diskspace.Usage{Total: 1 << 20, Free: 1 << 20, Avail: 1 << 20}
 		if !fits {
 			usage.Avail = 0
 		}
@@ -567,7 +570,7 @@ func TestRun_MakesRoomByWhatIsBeyondTheNumberToKeep(t *testing.T) {
 		s.config.Keep, s.config.CatchUp = 1, 30
 		for i := range 2 {
 			s.writes(today.AddDays(-3-i), "a.dat", "a")
-			s.target.Put(transfer.Info{Name: "supim/" + dir(today.AddDays(-3-i)) + "/a.dat"}, nil)
+			s.keptBefore(today.AddDays(-3 - i))
 		}
 		s.writes(today, "a.dat", "does not fit")
 		s.source.Fault = func(op, name string) error {
@@ -588,8 +591,7 @@ func TestRun_RemovesNoMoreThanARunCanAdd(t *testing.T) {
 	s := newSite()
 	s.config.Keep, s.config.CatchUp = 1, 3
 	for i := range 30 {
-		d := today.AddDays(-i)
-		s.target.Put(transfer.Info{Name: "supim/" + dir(d) + "/a.dat"}, nil)
+		s.keptBefore(today.AddDays(-i))
 	}
 	k, err := keep.New(s.config)
 	require.NoError(t, err)
@@ -678,6 +680,134 @@ func TestVerify_NamesACorruptedFile(t *testing.T) {
 	require.ErrorContains(t, r.Err, "a.dat")
 }
 
+// Damage to a kept day is not taken for a change at the source: whatever it did
+// to size and time, the run fails, names the file, and fetches the day whole
+// beside it. Nothing of the damage gets there.
+func TestRun_TellsDamageFromAChange(t *testing.T) {
+	name := "supim/2026/268/a.dat"
+	damages := map[string]func(s *site, info transfer.Info){
+		"a byte, with size and time as they were": func(s *site, info transfer.Info) { s.target.Put(info, []byte("aXaa")) },
+		"a byte and the time":                     func(s *site, info transfer.Info) { info.ModTime = now; s.target.Put(info, []byte("aXaa")) },
+		"cut short":                               func(s *site, info transfer.Info) { s.target.Put(info, []byte("a")) },
+		"removed":                                 func(s *site, info transfer.Info) { _ = s.target.Remove(context.Background(), name) },
+	}
+	for what, damage := range damages {
+		for _, changed := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, source changed: %v", what, changed), func(t *testing.T) {
+				s := newSite()
+				s.writes(today, "a.dat", "aaaa")
+				s.writes(today, "b.dat", "bbbb")
+				s.run(t)
+				info, err := s.target.Stat(t.Context(), name)
+				require.NoError(t, err)
+				damage(s, info)
+				if changed {
+					s.writesAt(today, "b.dat", "BBBB", 10*time.Minute)
+				}
+				for range 2 { // and it stays so until somebody has looked
+					r := s.run(t)[today]
+					require.Equal(t, report.Failed, r.Outcome)
+					require.ErrorContains(t, r.Err, "a.dat")
+				}
+				require.Equal(t, "aaaa", s.holds()["supim/2026/268.rev2/a.dat"])
+				require.NotContains(t, s.holds(), "supim/2026/268.rev3/a.dat")
+				require.NoError(t, transfer.RemoveAll(t.Context(), &s.target, "supim/2026/268"))
+				require.Equal(t, report.OK, s.run(t)[today].Outcome)
+				s.writesAt(today, "c.dat", "c", 20*time.Minute)
+				require.Equal(t, "supim/2026/268.rev3", s.run(t)[today].Target)
+			})
+		}
+	}
+}
+
+// A file that became a folder at the source is a change like any other.
+func TestRun_KeepsAFileThatBecameAFolder(t *testing.T) {
+	s := newSite()
+	s.writes(today, "a", "file")
+	s.writes(today, "b", "b")
+	s.run(t)
+	require.NoError(t, s.source.Remove(t.Context(), dir(today)+"/a"))
+	s.writes(today, "a/new", "in a folder")
+	r := s.run(t)[today]
+	require.Equal(t, report.Warning, r.Outcome, "%v", r.Err)
+	require.True(t, r.Kept, "%v %v", r.Err, r.Notes)
+	require.Equal(t, "file", s.holds()["supim/2026/268/a"])
+	require.Equal(t, "in a folder", s.holds()["supim/2026/268.rev2/a/new"])
+	require.Equal(t, keep.Held, s.run(t)[today].State)
+}
+
+// A folder that cannot be listed is told of as long as it is so.
+func TestRun_NamesAFolderThatCannotBeListedEachTime(t *testing.T) {
+	s := newSite()
+	s.writes(today, "a.dat", "a")
+	s.writes(today, "sub/b.dat", "b")
+	s.source.Fault = func(op, name string) error {
+		if op == "list" && strings.HasSuffix(name, "/sub") {
+			return fs.ErrPermission
+		}
+		return nil
+	}
+	for range 2 {
+		r := s.run(t)[today]
+		require.Equal(t, report.Warning, r.Outcome)
+		require.Contains(t, fmt.Sprint(r.Err, r.Notes), "sub")
+	}
+}
+
+// A file that comes while a day is fetched is not kept unsettled.
+func TestRun_DoesNotKeepAFileThatCameMeanwhile(t *testing.T) {
+	s := newSite()
+	s.writes(today.AddDays(-1), "a.dat", "a")
+	s.writes(today, "a.dat", "a")
+	s.source.Fault = func(op, name string) error {
+		if op == "read" {
+			s.source.Fault = nil
+			s.writesAt(today, "late.dat", "first half", time.Hour)
+		}
+		return nil
+	}
+	r := s.run(t)[today]
+	require.ErrorIs(t, r.Err, transfer.ErrChanged)
+	require.False(t, r.Kept)
+}
+
+// Folders that this package has not kept, and days to come, push out no kept
+// day and do not go.
+func TestRun_CountsOnlyWhatItHasKept(t *testing.T) {
+	s := newSite()
+	s.config.Keep = 3
+	for i := range 3 {
+		s.writes(today.AddDays(-i), "a.dat", "a")
+	}
+	s.target.Put(transfer.Info{Name: "supim/2026/100/theirs"}, nil)
+	s.target.Put(transfer.Info{Name: "supim/2030/001/theirs"}, nil)
+	s.keptBefore(julian.Date{Year: 2030, Day: 2})
+	s.run(t)
+	s.run(t)
+	require.Len(t, s.holds(), 6)
+}
+
+// A day of links alone is a day.
+func TestRun_KeepsADayOfLinks(t *testing.T) {
+	s := newSite()
+	require.NoError(t, s.source.Symlink(t.Context(), transfer.Info{Name: dir(today) + "/latest", Target: "../267", ModTime: now.Add(-time.Hour)}))
+	require.True(t, s.run(t)[today].Kept)
+	require.Equal(t, keep.Held, s.run(t)[today].State)
+}
+
+// A manifest that has lost lines does not vouch for the other files.
+func TestRun_WarnsOfFilesWithoutASum(t *testing.T) {
+	s := newSite()
+	s.writes(today, "a.dat", "a")
+	s.run(t)
+	info, err := s.target.Stat(t.Context(), "supim/2026/268/"+keep.ManifestName)
+	require.NoError(t, err)
+	s.target.Put(info, nil)
+	r := s.run(t)[today]
+	require.Equal(t, report.Warning, r.Outcome)
+	require.Equal(t, 1, r.Unverified)
+}
+
 // A folder that somebody else put in a day's place is not overwritten, and
 // not taken for verified.
 func TestRun_LeavesAFolderWithoutAManifestAlone(t *testing.T) {
@@ -713,11 +843,13 @@ func TestRun_StopsWithItsContext(t *testing.T) {
 
 func TestNew_RefusesWhatCannotWork(t *testing.T) {
 	rows := map[string]func(*keep.Config){
-		"no source":                     func(c *keep.Config) { c.Source = nil },
-		"a pattern that names no day":   func(c *keep.Config) { c.SourceDays = julian.MustParsePattern("%Y/x") },
-		"a target pattern without days": func(c *keep.Config) { c.TargetDays = julian.MustParsePattern("%Y") },
-		"a negative number to keep":     func(c *keep.Config) { c.Keep = -1 },
-		"a marker outside the day":      func(c *keep.Config) { c.Marker = "../DONE" },
+		"no source":                                   func(c *keep.Config) { c.Source = nil },
+		"a pattern that names no day":                 func(c *keep.Config) { c.SourceDays = julian.MustParsePattern("%Y/x") },
+		"a target pattern without days":               func(c *keep.Config) { c.TargetDays = julian.MustParsePattern("%Y") },
+		"a pattern with hours":                        func(c *keep.Config) { c.SourceDays = julian.MustParsePattern("%Y/%j/%H") },
+		"a target pattern with the mark of revisions": func(c *keep.Config) { c.TargetDays = julian.MustParsePattern("%Y/%j.rev2") },
+		"a negative number to keep":                   func(c *keep.Config) { c.Keep = -1 },
+		"a marker outside the day":                    func(c *keep.Config) { c.Marker = "../DONE" },
 	}
 	for name, spoil := range rows {
 		t.Run(name, func(t *testing.T) {

@@ -19,6 +19,7 @@ type Kept struct {
 	Date      julian.Date
 	Dirs      []string // of its states in the target, the first one first
 	Revisions []int    // of Dirs; 1 is the day's own folder
+	Sealed    bool     // the latest has a manifest: it was kept by this package
 }
 
 // Latest is the folder of the last state.
@@ -85,6 +86,11 @@ func (k *Keeper) find(ctx context.Context) (found, error) {
 		for _, s := range states {
 			kept.Dirs, kept.Revisions = append(kept.Dirs, s.dir), append(kept.Revisions, s.n)
 		}
+		_, err := k.c.Target.Stat(ctx, path.Join(kept.Latest(), ManifestName))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return f, fmt.Errorf("%s: %w", k.place(kept.Latest()), err)
+		}
+		kept.Sealed = err == nil
 		f.kept = append(f.kept, kept)
 	}
 	slices.SortFunc(f.kept, func(a, b Kept) int { return a.Date.Compare(b.Date) })
@@ -113,8 +119,7 @@ func (e *VerifyError) Error() string {
 			parts = append(parts, first)
 		}
 	}
-	return fmt.Sprintf("%s is not as it was kept: %s; move it away, and the next run fetches the day again if the source still has it",
-		e.Dir, strings.Join(parts, "; "))
+	return fmt.Sprintf("%s is not as it was kept: %s", e.Dir, strings.Join(parts, "; "))
 }
 
 // ErrNoManifest is returned for a folder in a day's place that was not kept by

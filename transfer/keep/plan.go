@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/obskeep/obskeep/julian"
@@ -41,7 +42,11 @@ type Day struct {
 	Inodes  int    // files, folders and links to be made
 	Before  Kept   // how it was kept before; zero if it was not
 	Skipped []transfer.Skip
+	Failed  []*transfer.FileError // folders at the source that cannot be listed
 
+	need    int64                    // bytes it takes on a disk, all of it
+	room    int64                    // and what is to be fetched of it
+	clash   bool                     // a file where there was a folder, or the reverse
 	touched bool                     // Changed by times alone, it may be
 	files   map[string]transfer.Info // regular files, by their names in the folder
 }
@@ -50,10 +55,12 @@ type Day struct {
 type Plan struct {
 	Today   julian.Date
 	Days    []Day         // oldest first
-	Given   []julian.Date // up: missed, but further back than CatchUp
-	Remove  []Kept        // beyond the number to keep already
+	GivenUp []julian.Date // missed, but further back than CatchUp
+	Remove  []Kept        // that go when all that is ready is kept
 	Stalled []string      // folders of days that were begun and are not in Days
 	Trash   []string      // folders of days half removed
+
+	surplus []Kept // beyond the number to keep already
 }
 
 // Fetch is what all days to be kept take.
@@ -70,8 +77,8 @@ func (p *Plan) Fetch() (bytes int64, inodes int) {
 // are the days that went, or would.
 func (p *Plan) Notes(removed []Kept) []string {
 	var notes []string
-	if n := len(p.Given); n > 0 {
-		notes = append(notes, fmt.Sprintf("%d days from %v to %v were missed too long ago to be looked for", n, p.Given[0], p.Given[n-1]))
+	if n := len(p.GivenUp); n > 0 {
+		notes = append(notes, fmt.Sprintf("%s from %v to %v were missed too long ago to be looked for", count(n, "day", "days"), p.GivenUp[0], p.GivenUp[n-1]))
 	}
 	for _, d := range removed {
 		notes = append(notes, fmt.Sprintf("beyond the number of days to keep: %v", d.Date))
@@ -102,7 +109,7 @@ func (k *Keeper) Plan(ctx context.Context, today, last julian.Date, n int) (*Pla
 		return nil, fmt.Errorf("keep: target: %w", err)
 	}
 	p := &Plan{Today: today, Trash: f.trash}
-	p.Remove = k.surplus(f.kept)
+	p.surplus = k.surplus(f.kept, today)
 
 	window := julian.Window(last, n)
 	days := make(map[julian.Date]bool) // and whether it is wanted
@@ -125,7 +132,7 @@ func (k *Keeper) Plan(ctx context.Context, today, last julian.Date, n int) (*Pla
 			case d.Compare(first) >= 0:
 				days[d] = since
 			case since:
-				p.Given = append(p.Given, d)
+				p.GivenUp = append(p.GivenUp, d)
 			}
 		}
 	}
@@ -156,6 +163,14 @@ func (k *Keeper) Plan(ctx context.Context, today, last julian.Date, n int) (*Pla
 			p.Stalled = append(p.Stalled, dir)
 		}
 	}
+	after := slices.Clone(f.kept)
+	for _, d := range p.Days {
+		if d.State == Ready {
+			after = append(after, Kept{Date: d.Date, Sealed: true})
+		}
+	}
+	slices.SortFunc(after, func(a, b Kept) int { return a.Date.Compare(b.Date) })
+	p.Remove = slices.DeleteFunc(k.surplus(after, today), func(d Kept) bool { return d.Dirs == nil })
 	return p, nil
 }
 
@@ -165,10 +180,15 @@ func (k *Keeper) look(ctx context.Context, d julian.Date, kept Kept, now time.Ti
 	isKept := len(kept.Dirs) > 0
 	from := beside(day.Target, stagePrefix)
 	if isKept {
-		day.Target = revName(kept.Dirs[0], kept.Revisions[len(kept.Revisions)-1]+1)
+		day.Target = revName(day.Target, kept.Revisions[len(kept.Revisions)-1]+1)
 		from = kept.Latest()
 	}
 	p, err := transfer.PlanMirror(ctx, k.c.Target, k.c.Source, k.options(day.Source, from))
+	if err == nil && isKept && slices.ContainsFunc(p.Failed, clashes) {
+		// Then it is fetched whole, and planned so.
+		day.clash = true
+		p, err = transfer.PlanMirror(ctx, k.c.Target, k.c.Source, k.options(day.Source, beside(day.Target, stagePrefix)))
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		day.State, day.Why = Absent, "not at the source"
 		if isKept {
@@ -184,8 +204,20 @@ func (k *Keeper) look(ctx context.Context, d julian.Date, kept Kept, now time.Ti
 	day.files = make(map[string]transfer.Info)
 	var newest time.Time
 	marked := k.c.Marker == ""
-	changes, sends := 0, 0
+	changes, sends, entries := 0, 0, 0
+	if day.clash {
+		changes++
+	}
+	for _, f := range p.Failed {
+		if !clashes(f) {
+			day.Failed = append(day.Failed, f)
+		}
+	}
 	for _, s := range p.Steps {
+		day.need += roundUp(s.Info.Size)
+		if !s.Info.Mode.IsDir() {
+			entries++
+		}
 		if s.Info.ModTime.After(newest) {
 			newest = s.Info.ModTime
 		}
@@ -200,10 +232,12 @@ func (k *Keeper) look(ctx context.Context, d julian.Date, kept Kept, now time.Ti
 		switch s.Action {
 		case transfer.Send:
 			day.Fetch += s.Info.Size
+			day.room += roundUp(s.Info.Size)
 			day.Inodes++
 			changes++
 			sends++
 		case transfer.MakeDir, transfer.Link:
+			day.room += block
 			day.Inodes++
 			changes++
 		}
@@ -213,26 +247,44 @@ func (k *Keeper) look(ctx context.Context, d julian.Date, kept Kept, now time.Ti
 	switch {
 	case isKept && changes == 0:
 		day.State = Held
-	case day.Files == 0 && len(p.Failed) == 0 && !isKept:
+	case entries == 0 && len(p.Failed) == 0 && !isKept:
 		day.State, day.Why = Absent, "the folder is empty"
 	case !marked:
 		day.State, day.Why = Unfinished, "no "+k.c.Marker+" in it yet"
-	case age < k.c.Settled:
+	case k.c.Settled > 0 && age < k.c.Settled:
 		day.State, day.Why = Unfinished, fmt.Sprintf("last changed %v ago, %v is settled", age.Round(time.Second), k.c.Settled)
 		if age < 0 {
 			day.Why = fmt.Sprintf("stamped %v in the future: are the clocks right?", (-age).Round(time.Second))
 		}
 	case isKept:
-		day.State, day.Why = Changed, fmt.Sprintf("%d entries changed at the source since it was kept", changes)
+		day.State, day.Why = Changed, fmt.Sprintf("not as at the source: %s", count(changes, "entry", "entries"))
 	default:
 		day.State = Ready
 	}
 	return day
 }
 
+// clashes reports whether a file is to be where a folder is, or the reverse.
+func clashes(f *transfer.FileError) bool { return f.Op == "write" }
+
+// block is what disks give space by.
+const block = 4096
+
+func roundUp(size int64) int64 { return (size + block) / block * block }
+
+// count is a number with its noun.
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
 // surplus are the oldest days beyond the number to keep: no more at once than
-// a run can add, so that a slip in a configuration does not cost a year.
-func (k *Keeper) surplus(kept []Kept) []Kept {
+// a run can add, so that a slip in a configuration does not cost a year. Folders
+// that this package has not kept neither count nor go.
+func (k *Keeper) surplus(kept []Kept, today julian.Date) []Kept {
+	kept = slices.DeleteFunc(slices.Clone(kept), func(d Kept) bool { return !d.Sealed || d.Date.Compare(today) > 0 })
 	n := len(kept) - k.c.Keep
 	if k.c.Keep <= 0 || n <= 0 {
 		return nil

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"time"
@@ -28,7 +29,8 @@ type Result struct {
 	Err        error
 	Notes      []string
 
-	sent map[string][sha256.Size]byte // by this run
+	damaged bool                         // the latest state that was kept before
+	sent    map[string][sha256.Size]byte // into the stage by this run
 }
 
 // Job is the result as a line of a report.
@@ -37,9 +39,12 @@ func (r Result) Job() report.Job {
 		Name: r.Date.String(), Day: r.Date, Outcome: r.Outcome, Start: r.Start, End: r.End,
 		Literal: r.Stats.Literal, Err: r.Err, Notes: r.Notes,
 	}
-	if r.Kept || len(r.Before.Dirs) > 0 {
+	switch {
+	case r.Kept || len(r.Before.Dirs) > 0:
 		job.Files, job.Bytes = r.Files, r.Bytes
 		job.Verified, job.Unverified = r.Stats.Verified, r.Unverified
+	case r.Outcome == report.OK:
+		job.Name += ", not yet"
 	}
 	return job
 }
@@ -62,8 +67,8 @@ func (k *Keeper) Run(ctx context.Context, p *Plan, each func(Result)) (removed [
 			err = errors.Join(err, e)
 		}
 	}
-	if len(p.Remove) > 0 && k.Fits(ctx, p) != nil {
-		remove(p.Remove)
+	if len(p.surplus) > 0 && k.Fits(ctx, p) != nil {
+		remove(p.surplus)
 	}
 	failed := false
 	for _, day := range p.Days {
@@ -77,7 +82,7 @@ func (k *Keeper) Run(ctx context.Context, p *Plan, each func(Result)) (removed [
 	if !failed && k.c.Keep > 0 {
 		kept, e := k.Kept(ctx)
 		err = errors.Join(err, e)
-		remove(k.surplus(kept))
+		remove(k.surplus(kept, p.Today))
 	}
 	return removed, err
 }
@@ -116,7 +121,11 @@ func (k *Keeper) day(ctx context.Context, day Day, today julian.Date) (r Result)
 	for _, s := range day.Skipped {
 		r.Notes = append(r.Notes, fmt.Sprintf("left out %q: %s", s.Name, s.Reason))
 	}
+	for _, f := range day.Failed {
+		r.Notes = append(r.Notes, f.Error())
+	}
 	past := day.Date.Compare(today) < 0
+	damage := k.verify(ctx, &r)
 	switch day.State {
 	case Absent:
 		if past {
@@ -126,31 +135,57 @@ func (k *Keeper) day(ctx context.Context, day Day, today julian.Date) (r Result)
 		if past {
 			r.Outcome = report.Warning
 		}
-		if len(day.Before.Dirs) > 0 {
-			k.verify(ctx, &r)
-		}
 	case Unknown:
 		r.Outcome, r.Err = report.Failed, day.Err
 	case Held:
-		k.verify(ctx, &r)
+		if r.damaged {
+			// The source still has it: it is fetched whole, beside the damage.
+			k.keep(ctx, &r)
+		}
 	case Ready, Changed:
 		k.keep(ctx, &r)
+	}
+	if len(day.Failed) > 0 || r.Unverified > 0 {
+		r.Outcome = max(r.Outcome, report.Warning)
+	}
+	if damage != nil {
+		r.Outcome, r.Err = max(r.Outcome, report.Failed), errors.Join(damage, r.Err)
+		if errors.Is(damage, ErrNoManifest) {
+			r.Outcome = report.Warning
+		}
 	}
 	return r
 }
 
-// verify reads a day that was kept before.
-func (k *Keeper) verify(ctx context.Context, r *Result) {
-	n, err := k.Verify(ctx, r.Before)
-	r.Stats.Verified = n
-	r.Files = max(r.Files, n)
-	r.Unverified = r.Files - n
-	switch {
-	case errors.Is(err, ErrNoManifest):
-		r.Outcome, r.Err = report.Warning, err
-	case err != nil:
-		r.Outcome, r.Err = report.Failed, err
+// verify reads a day that was kept before, and counts what its latest state
+// holds.
+func (k *Keeper) verify(ctx context.Context, r *Result) error {
+	if len(r.Before.Dirs) == 0 {
+		return nil
 	}
+	var err error
+	for _, dir := range r.Before.Dirs {
+		n, e := k.verifyDir(ctx, dir)
+		err = errors.Join(err, e)
+		if dir == r.Before.Latest() {
+			r.Stats.Verified = n
+			r.damaged = e != nil && !errors.Is(e, ErrNoManifest)
+		}
+	}
+	r.Files, r.Bytes = 0, 0
+	for info, e := range transfer.Walk(ctx, k.c.Target, k.options(r.Before.Latest(), "")) {
+		if e != nil {
+			return errors.Join(err, e)
+		}
+		if info.Mode.IsRegular() {
+			r.Files, r.Bytes = r.Files+1, r.Bytes+info.Size
+		}
+	}
+	r.Unverified = max(r.Files-r.Stats.Verified, 0)
+	if err == nil && r.Unverified > 0 {
+		r.Notes = append(r.Notes, count(r.Unverified, "file is", "files are")+" not in its manifest")
+	}
+	return err
 }
 
 // keep fetches a day into its stage and gives it its name.
@@ -183,19 +218,16 @@ func (k *Keeper) fetch(ctx context.Context, r *Result, stage string) ([]*transfe
 	if err := k.fits(ctx, r.Day); err != nil {
 		return nil, err
 	}
-	if r.State == Changed {
-		// What has not changed is here already.
-		if _, err := k.c.Target.Stat(ctx, stage); errors.Is(err, fs.ErrNotExist) {
-			o := k.options(r.Before.Latest(), stage)
-			o.Progress = nil
-			if _, err := transfer.Mirror(ctx, k.c.Target, k.c.Target, o); err != nil {
-				return nil, err
-			}
+	r.sent = make(map[string][sha256.Size]byte)
+	if r.State == Changed && r.Before.Sealed && !r.damaged && !r.clash {
+		if err := k.seed(ctx, r, stage); err != nil {
+			return nil, err
 		}
 	}
 	res, err := transfer.Mirror(ctx, k.c.Target, k.c.Source, k.options(r.Source, stage))
 	if res != nil {
-		r.Stats, r.sent = res.Stats, res.Sent
+		r.Stats = res.Stats
+		maps.Copy(r.sent, res.Sent)
 	}
 	incomplete, ok := errors.AsType[*transfer.IncompleteError](err)
 	if !ok {
@@ -214,6 +246,32 @@ func (k *Keeper) fetch(ctx context.Context, r *Result, stage string) ([]*transfe
 	return incomplete.Failed, nil
 }
 
+// seed brings what is kept of the day into a new stage: what has not changed
+// need not be fetched. What is copied must be what the manifest says.
+func (k *Keeper) seed(ctx context.Context, r *Result, stage string) error {
+	if _, err := k.c.Target.Stat(ctx, stage); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	sums, err := k.readManifest(ctx, r.Before.Latest())
+	if err != nil {
+		return err
+	}
+	o := k.options(r.Before.Latest(), stage)
+	o.Progress = nil
+	res, err := transfer.Mirror(ctx, k.c.Target, k.c.Target, o)
+	if err != nil {
+		return err
+	}
+	for _, sum := range sums {
+		if got := res.Sent[sum.Name]; !bytes.Equal(got[:], sum.Hash) {
+			return errors.Join(fmt.Errorf("%s: %q: %w", k.place(r.Before.Latest()), sum.Name, transfer.ErrCorrupt),
+				transfer.RemoveAll(ctx, k.c.Target, stage))
+		}
+	}
+	maps.Copy(r.sent, res.Sent)
+	return nil
+}
+
 // unchanged returns ErrChanged unless the source is still what it was when it
 // was planned, and the stage holds it.
 func (k *Keeper) unchanged(ctx context.Context, r *Result, stage string, unreadable []*transfer.FileError) error {
@@ -226,17 +284,23 @@ func (k *Keeper) unchanged(ctx context.Context, r *Result, stage string, unreada
 			return fmt.Errorf("%w: %q", transfer.ErrChanged, name)
 		}
 	}
-	// A file that changed and was then fetched whole was not settled either.
+	// A file that came or changed and was then fetched whole was not settled
+	// when the day was planned.
+	entries := 0
 	for info, err := range transfer.Walk(ctx, k.c.Target, k.options(stage, "")) {
 		if err != nil {
 			return err
 		}
+		if !info.Mode.IsDir() {
+			entries++
+		}
 		was, ok := r.files[info.Name]
-		if ok && (was.Size != info.Size || was.ModTime.Unix() != info.ModTime.Unix()) {
+		_, same := slices.BinarySearch(c.Same, info.Name)
+		if info.Mode.IsRegular() && same && (!ok || was.Size != info.Size || was.ModTime.Unix() != info.ModTime.Unix()) {
 			return fmt.Errorf("%w: %q", transfer.ErrChanged, info.Name)
 		}
 	}
-	if len(c.Same) <= 1 { // the top
+	if entries == 0 && len(unreadable) > 0 {
 		return fmt.Errorf("nothing of it could be read: %w", unreadable[0])
 	}
 	for _, name := range c.Extra {
@@ -254,21 +318,23 @@ func (k *Keeper) fits(ctx context.Context, days ...Day) error {
 	if !ok {
 		return nil
 	}
-	planner := diskspace.Planner{Reserve: k.c.Reserve, Stat: func(string) (diskspace.Usage, error) {
-		return stater.Usage(ctx, ".") // all days are on one volume
+	dirs := make(map[string]string) // by their places
+	planner := diskspace.Planner{Reserve: k.c.Reserve, Stat: func(place string) (diskspace.Usage, error) {
+		return stater.Usage(ctx, dirs[place])
 	}}
 	var needs []diskspace.Need
 	for _, d := range days {
-		need := diskspace.Need{Path: k.place("."), Inodes: uint64(d.Inodes)}
+		need := diskspace.Need{Path: k.place(path.Dir(d.Target)), Bytes: uint64(d.room), Inodes: uint64(d.Inodes)}
+		dirs[need.Path] = path.Dir(d.Target)
 		switch d.State {
-		case Ready:
-			need.Bytes = uint64(d.Fetch)
-		case Changed:
-			need.Bytes = uint64(d.Bytes) // what has not changed is copied
-		default:
+		case Held: // fetched only if it turns out to be damaged
 			continue
+		case Changed: // what has not changed is copied
+			need.Bytes, need.Inodes = uint64(d.need), uint64(d.Files)
 		}
-		needs = append(needs, need)
+		if need.Bytes > 0 {
+			needs = append(needs, need)
+		}
 	}
 	err := planner.Fits(needs...)
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -283,11 +349,11 @@ func (k *Keeper) seal(ctx context.Context, r *Result, stage string) error {
 	if err != nil {
 		return err
 	}
-	if r.State == Changed && r.touched {
+	if r.State == Changed && r.touched && !r.damaged {
 		before, err := k.readManifest(ctx, r.Before.Latest())
 		if err == nil && slices.EqualFunc(before, sums, sameSum) {
 			r.State = Held
-			r.Notes = append(r.Notes, "new times at the source, but the same bytes")
+			r.Notes = append(r.Notes, "other times than at the source, but the same bytes")
 			return transfer.RemoveAll(ctx, k.c.Target, stage)
 		}
 	}
@@ -302,23 +368,33 @@ func (k *Keeper) seal(ctx context.Context, r *Result, stage string) error {
 	if err != nil {
 		return err
 	}
+	top, err := k.c.Source.Stat(ctx, r.Source)
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.Source, err)
+	}
+	// Whoever may not write into the day must be able to until it is whole.
+	open := top
+	open.Name, open.Mode = stage, top.Mode|0o700
+	if err := k.c.Target.SetInfo(ctx, open); err != nil {
+		return fmt.Errorf("%s: %w", k.place(stage), err)
+	}
 	info := transfer.Info{Name: path.Join(stage, ManifestName), Size: int64(text.Len()), Mode: 0o444, ModTime: k.c.Now()}
 	if _, err := transfer.Push(ctx, k.c.Target, info, bytes.NewReader(text.Bytes()), nil); err != nil {
 		return err
 	}
-	top, err := k.c.Source.Stat(ctx, r.Source)
-	if err == nil {
-		top.Name = stage
-		err = k.c.Target.SetInfo(ctx, top)
-	}
-	if err == nil {
+	top.Name = stage
+	if err = k.c.Target.SetInfo(ctx, top); err == nil {
 		err = k.c.Target.Rename(ctx, stage, r.Target)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", k.place(r.Target), err)
 	}
 	r.Kept = true
-	if r.State == Changed {
+	switch {
+	case r.damaged:
+		r.Outcome = report.Warning
+		r.Notes = append(r.Notes, "fetched again and kept as "+k.place(r.Target)+"; the folder before it can be removed once it has been looked at")
+	case r.State == Changed:
 		r.Outcome = report.Warning
 		r.Notes = append(r.Notes, "the day as it was stays; its new state is kept beside it as "+k.place(r.Target))
 	}

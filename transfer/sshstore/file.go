@@ -126,15 +126,14 @@ func (f *file) SetInfo(ctx context.Context, info transfer.Info) error {
 	})
 }
 
-func (f *file) Stat(ctx context.Context) (info transfer.Info, err error) {
-	err = f.do(ctx, func() error {
+func (f *file) Stat(ctx context.Context) (transfer.Info, error) {
+	return await(ctx, f.conn, func() (transfer.Info, error) {
 		fi, err := f.f.Stat()
-		if err == nil {
-			info = transfer.Info{Name: f.name, Size: max(0, fi.Size()), ModTime: fi.ModTime(), Mode: fi.Mode()}
+		if err != nil {
+			return transfer.Info{}, err
 		}
-		return err
-	})
-	return info, err
+		return transfer.Info{Name: f.name, Size: max(0, fi.Size()), ModTime: fi.ModTime(), Mode: fi.Mode()}, nil
+	}, nil)
 }
 
 // Close does not wait for the answer: there is none worth waiting for, what

@@ -46,7 +46,7 @@ func FuzzConfig_AddrIsStable(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		once := sshstore.Addr(sshstore.Config{Addr: s})
 		if host, port, err := net.SplitHostPort(once); err != nil || host == "" || port == "" {
-			t.Skip("no address")
+			return // it leads nowhere, and dialling says so
 		}
 		require.Equal(t, once, sshstore.Addr(sshstore.Config{Addr: once}))
 	})

@@ -1,6 +1,7 @@
 package sshstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,13 +27,20 @@ type sftpFS struct {
 
 func (s *sftpFS) path(name string) string { return path.Join(s.dir, name) }
 
-// do runs one request.
-func (s *sftpFS) do(ctx context.Context, f func(c *sftp.Client) error) error {
+// request runs f on the session. The result is handed over: who gives up does
+// not share it with an f that is still running.
+func request[T any](ctx context.Context, s *sftpFS, f func(c *sftp.Client) (T, error)) (T, error) {
 	c, err := s.link.get(ctx)
 	if err != nil {
-		return err
+		var zero T
+		return zero, err
 	}
-	_, err = await(ctx, c, func() (struct{}, error) { return struct{}{}, f(c.sftp) }, nil)
+	return await(ctx, c, func() (T, error) { return f(c.sftp) }, nil)
+}
+
+// do is request for what has no result.
+func (s *sftpFS) do(ctx context.Context, f func(c *sftp.Client) error) error {
+	_, err := request(ctx, s, func(c *sftp.Client) (struct{}, error) { return struct{}{}, f(c) })
 	return err
 }
 
@@ -64,14 +72,13 @@ func (s *sftpFS) why(ctx context.Context, name string, err error) error {
 }
 
 // statVFS describes the file system of full, or of what would hold it.
-func (s *sftpFS) statVFS(ctx context.Context, full string) (st *sftp.StatVFS, err error) {
+func (s *sftpFS) statVFS(ctx context.Context, full string) (*sftp.StatVFS, error) {
 	for {
-		err = s.do(ctx, func(c *sftp.Client) (err error) {
+		st, err := request(ctx, s, func(c *sftp.Client) (*sftp.StatVFS, error) {
 			if _, ok := c.HasExtension("statvfs@openssh.com"); !ok {
-				return fmt.Errorf("the server does not tell how full its disks are: %w", errors.ErrUnsupported)
+				return nil, fmt.Errorf("the server does not tell how full its disks are: %w", errors.ErrUnsupported)
 			}
-			st, err = c.StatVFS(full)
-			return err
+			return c.StatVFS(full)
 		})
 		if !isNotExist(err) || full == path.Dir(full) {
 			return st, err
@@ -80,20 +87,18 @@ func (s *sftpFS) statVFS(ctx context.Context, full string) (st *sftp.StatVFS, er
 	}
 }
 
-func (s *sftpFS) Lstat(ctx context.Context, name string) (info transfer.Info, err error) {
-	err = s.do(ctx, func(c *sftp.Client) error {
+func (s *sftpFS) Lstat(ctx context.Context, name string) (transfer.Info, error) {
+	return request(ctx, s, func(c *sftp.Client) (transfer.Info, error) {
 		lstat := c.Lstat
 		if name == "." {
 			lstat = c.Stat // the store may be named by a link to it
 		}
 		fi, err := lstat(s.path(name))
 		if err != nil {
-			return err
+			return transfer.Info{}, err
 		}
-		info, err = s.info(c, name, fi)
-		return err
+		return s.info(c, name, fi)
 	})
-	return info, err
 }
 
 var errServerLies = errors.New("not to be believed")
@@ -112,12 +117,15 @@ func (s *sftpFS) info(c *sftp.Client, name string, fi fs.FileInfo) (info transfe
 }
 
 // ReadDir lists what it can if something in a directory cannot be described.
-func (s *sftpFS) ReadDir(ctx context.Context, name string) (infos []transfer.Info, err error) {
-	var failed error
-	err = s.do(ctx, func(c *sftp.Client) error {
+func (s *sftpFS) ReadDir(ctx context.Context, name string) ([]transfer.Info, error) {
+	type listing struct {
+		infos  []transfer.Info
+		failed error
+	}
+	l, err := request(ctx, s, func(c *sftp.Client) (l listing, err error) {
 		fis, err := c.ReadDirContext(ctx, s.path(name))
 		if err != nil {
-			return err
+			return l, err
 		}
 		all, errs := make([]transfer.Info, len(fis)), make([]error, len(fis))
 		var g errgroup.Group
@@ -143,20 +151,17 @@ func (s *sftpFS) ReadDir(ctx context.Context, name string) (infos []transfer.Inf
 		for i, err := range errs {
 			switch {
 			case err == nil:
-				infos = append(infos, all[i])
+				l.infos = append(l.infos, all[i])
 			case isNotExist(err): // gone meanwhile
 			case isAnswer(err):
-				failed = errors.Join(failed, fmt.Errorf("%q: %w", fis[i].Name(), err))
+				l.failed = errors.Join(l.failed, fmt.Errorf("%q: %w", fis[i].Name(), err))
 			default:
-				return err
+				return l, err
 			}
 		}
-		return nil
+		return l, nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return infos, failed
+	return l.infos, cmp.Or(err, l.failed)
 }
 
 func (s *sftpFS) Open(ctx context.Context, name string) (fsstore.File, error) {

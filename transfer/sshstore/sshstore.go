@@ -146,18 +146,16 @@ func Open(ctx context.Context, c Config, dir string) (*Store, error) {
 		return nil, errors.New("sshstore: Config.Addr names no machine")
 	}
 	fs := &sftpFS{link: newLink(c), dir: dir}
-	err := fs.do(ctx, func(c *sftp.Client) error {
+	home, err := request(ctx, fs, func(c *sftp.Client) (string, error) {
 		if path.IsAbs(dir) {
-			return nil
+			return "", nil
 		}
-		// The shell may start elsewhere than SFTP.
-		home, err := c.RealPath(".")
-		fs.dir = path.Join(home, dir)
-		return err
+		return c.RealPath(".") // the shell may start elsewhere than SFTP
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("sshstore: %w", err), fs.link.close())
 	}
+	fs.dir = path.Join(home, dir)
 	return &Store{&fsstore.Store{FS: fs}, fs.link, fs}, nil
 }
 

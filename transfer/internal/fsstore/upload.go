@@ -317,7 +317,12 @@ func (u *Upload) show(ctx context.Context) error {
 }
 
 func (u *Upload) discard(ctx context.Context) error {
-	err := u.store.FS.Remove(ctx, u.part)
+	var err error
+	if u.full {
+		// A server may close the file later, and free its space only then.
+		err = u.file.Truncate(ctx, 0)
+	}
+	err = errors.Join(err, u.store.FS.Remove(ctx, u.part))
 	if e := u.store.FS.Remove(ctx, u.kept); !errors.Is(e, fs.ErrNotExist) {
 		err = errors.Join(err, e)
 	}
