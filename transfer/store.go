@@ -186,7 +186,7 @@ func ValidName(name string) error {
 // them: one of them may know whole seconds only.
 func sameTime(a, b time.Time) bool {
 	if a.Nanosecond() == 0 || b.Nanosecond() == 0 {
-		return a.Unix() == b.Unix()
+		return uint32(a.Unix()) == uint32(b.Unix()) // SFTP has 32 bits for it
 	}
 	return a.Equal(b)
 }

@@ -1,12 +1,11 @@
 package main
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
-	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/obskeep/obskeep/diskspace"
@@ -59,6 +58,12 @@ func readConfig(file string) (*config, error) {
 	switch {
 	case c.Source.Settled < 0:
 		return wrong("source.settled is negative")
+	case c.Source.CatchUp != nil && *c.Source.CatchUp < 0:
+		return wrong("source.catchup is %d: it cannot be negative", *c.Source.CatchUp)
+	case time.Duration(c.Source.UTCOffset).Abs() >= 24*time.Hour:
+		return wrong("source.utc_offset is %v: want less than 24h either way", time.Duration(c.Source.UTCOffset))
+	case c.Source.Address == "" && (within(c.sourceDir, c.targetDir) || within(c.targetDir, c.sourceDir)):
+		return wrong("source.path and target.path are in one another: %s, %s", c.sourceDir, c.targetDir)
 	case c.Target.Keep < 0:
 		return wrong("target.keep is %d: it cannot be negative", c.Target.Keep)
 	case !filepath.IsAbs(filepath.FromSlash(c.targetDir)):
@@ -66,11 +71,8 @@ func readConfig(file string) (*config, error) {
 	case c.Source.Address == "" && !filepath.IsAbs(filepath.FromSlash(c.sourceDir)):
 		return wrong("source.path is %q: want an absolute path, or an address before it", c.Source.Path)
 	}
-	if err := c.Source.SSH.Check(); err != nil {
-		return nil, err
-	}
-	if err := c.Report.Check(); err != nil {
-		return nil, err
+	if err := cmp.Or(c.Source.SSH.Check(), c.Report.Check()); err != nil {
+		return wrong("%w", err)
 	}
 	if c.Name == "" {
 		c.Name = path.Base(c.targetDir)
@@ -94,15 +96,7 @@ func (c *config) zone() *time.Location {
 	return time.FixedZone("", int(time.Duration(c.Source.UTCOffset)/time.Second))
 }
 
-// makeTarget makes the target's folder at the first run, but not the one above
-// it: that would be a disk that is not mounted.
-func (c *config) makeTarget() error {
-	err := os.Mkdir(c.targetDir, 0o755)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is not there: is its disk mounted?", path.Dir(c.targetDir))
-	}
-	return err
+// within reports whether dir is in top, or is it.
+func within(dir, top string) bool {
+	return strings.HasPrefix(dir+"/", strings.TrimSuffix(top, "/")+"/")
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -34,8 +35,11 @@ type job struct {
 func (j *job) run(ctx context.Context) (int, error) {
 	today := julian.DateOf(time.Now().In(j.zone()))
 	given := j.day.IsValid()
-	if !given {
+	switch {
+	case !given:
 		j.day = today
+	case j.day.Compare(today) > 0:
+		return 0, &script.UsageError{Err: fmt.Errorf("-day %v has not come yet: today is %v", j.day, today)}
 	}
 	r := &report.Report{Name: j.Name, Host: script.Host(), Day: j.day, Start: time.Now(), Version: script.Version("backup")}
 	if k := j.Target.Keep; k > 0 && k <= j.days {
@@ -56,7 +60,11 @@ func (j *job) run(ctx context.Context) (int, error) {
 	if sendErr != nil {
 		sendErr = fmt.Errorf("report: %w", sendErr)
 	}
-	return script.ReportCode(r), errors.Join(err, j.print(r, err), sendErr)
+	code := script.ReportCode(r)
+	for _, e := range []error{err, sendErr} {
+		code = script.Worse(code, script.ExitCode(e))
+	}
+	return code, errors.Join(err, j.print(r, err), sendErr)
 }
 
 // print prints the report where somebody looks or something is wrong. What
@@ -98,8 +106,9 @@ func (j *job) open(ctx context.Context, given bool) (*sides, error) {
 }
 
 func (j *job) connect(ctx context.Context, s *sides, given bool) error {
-	if err := j.makeTarget(); err != nil {
-		return fmt.Errorf("target: %w", err)
+	// Not made here: where it is missing, a disk may not be mounted.
+	if _, err := os.Stat(j.targetDir); err != nil {
+		return fmt.Errorf("target: %s: %w; mount its disk, or make the folder", j.targetDir, errors.Unwrap(err))
 	}
 	if !j.dryRun {
 		unlock, err := script.Lock(j.targetDir)
@@ -121,16 +130,19 @@ func (j *job) connect(ctx context.Context, s *sides, given bool) error {
 	if _, err := source.Stat(ctx, "."); err != nil {
 		return fmt.Errorf("source: %s: %w", j.sourceDir, err)
 	}
-	catchUp := j.catchUp()
-	if given {
-		catchUp = -1 // a day was asked for
+	catchUp, keepDays := j.catchUp(), j.Target.Keep
+	if given { // what was asked for is done, and nothing else
+		catchUp, keepDays = -1, 0
 	}
 	s.Keeper, err = keep.New(keep.Config{
 		Source: source, SourceDays: j.sourceDays, Target: target, TargetDays: j.targetDays,
 		Settled: time.Duration(j.Source.Settled), Marker: j.Source.Marker, CatchUp: catchUp,
-		Keep: j.Target.Keep, Reserve: j.Target.Reserve, Transfer: s.options, Logger: j.logger,
+		Keep: keepDays, Reserve: j.Target.Reserve, Transfer: s.options, Logger: j.logger,
 	})
-	return err
+	if err != nil {
+		return &script.UsageError{Err: err}
+	}
+	return nil
 }
 
 func (j *job) openSource(ctx context.Context) (transfer.Store, func(), error) {
@@ -187,7 +199,13 @@ func (j *job) plan(ctx context.Context, today julian.Date, given bool) (int, err
 	} else {
 		err = printPlan(j.stdout, p, fits)
 	}
-	return script.ExitCode(fits), err
+	code := script.ExitCode(fits)
+	for _, d := range p.Days {
+		if d.Err != nil {
+			code = script.Worse(code, script.ExitFailed)
+		}
+	}
+	return code, err
 }
 
 func printPlan(w io.Writer, p *keep.Plan, fits error) error {
@@ -228,6 +246,9 @@ func writePlan(w io.Writer, name string, p *keep.Plan, fits error) error {
 		Why    string        `json:"why,omitempty"`
 	}{Schema: "obskeep/backup-plan/v1", Name: name, Days: []day{}, Remove: []julian.Date{}, Fits: fits == nil}
 	for _, d := range p.Days {
+		if d.Err != nil {
+			d.Why = d.Err.Error()
+		}
 		out.Days = append(out.Days, day{d.Date, d.State.String(), d.Why, d.Files, d.Bytes, d.Fetch})
 	}
 	for _, k := range p.Remove {

@@ -26,6 +26,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/obskeep/obskeep/examples/internal/script"
@@ -43,13 +44,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, err
 	flags.IntVar(&j.days, "days", j.days, "how many `days` before it to look at too")
 	flags.BoolVar(&j.dryRun, "dry-run", false, "print what would be done, and do nothing")
 	flags.BoolVar(&j.json, "json", false, "print one JSON object")
-	flags.BoolVar(&j.verbose, "v", false, "print the report, and each step")
+	flags.BoolVar(&j.verbose, "v", false, "print the report, and what is done")
 	version := flags.Bool("version", false, "print the version and exit")
 	err := flags.Parse(args)
 	switch {
 	case err == flag.ErrHelp:
 		flags.SetOutput(stdout)
-		fmt.Fprintln(stdout, "usage: backup [flags]")
+		fmt.Fprintln(stdout, "usage: backup [-config FILE] [-day 2026-268] [-days 2] [-dry-run] [-json] [-v] [-version]")
 		flags.PrintDefaults()
 		return script.ExitOK, nil
 	case err != nil:
@@ -67,7 +68,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, err
 	}
 	j.logger = slog.New(slog.DiscardHandler)
 	if j.verbose {
-		j.logger = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		j.logger = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	}
 	if *file != "" {
 		if j.config, err = readConfig(*file); err != nil {
@@ -84,10 +85,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, err
 	if j.config, err = readConfig(w.config); err != nil {
 		return 0, err
 	}
-	j.demo = !j.json
+	j.demo = !j.json && !j.dryRun
 	code, err := j.run(ctx)
 	if j.demo {
 		fmt.Fprint(stdout, w.guide())
+	} else {
+		err = errors.Join(err, os.RemoveAll(w.dir))
 	}
 	return code, err
 }

@@ -38,8 +38,8 @@ func newWorld(today julian.Date) (w *world, err error) {
 			w.close()
 		}
 	}()
-	for _, dir := range []string{"simulation-host", "backup"} {
-		if err := os.Mkdir(filepath.Join(w.dir, dir), 0o755); err != nil {
+	for _, dir := range []string{"simulation-host", "backup/supim"} {
+		if err := os.MkdirAll(filepath.Join(w.dir, filepath.FromSlash(dir)), 0o755); err != nil {
 			return nil, err
 		}
 	}

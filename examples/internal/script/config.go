@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -72,8 +73,12 @@ func lineOf(text string, key toml.Key) int {
 // Size is a number of bytes as people write it: "2 MiB".
 type Size int64
 
-// UnmarshalText implements encoding.TextUnmarshaler.
+// UnmarshalText implements encoding.TextUnmarshaler. A number without a unit is
+// an error: few mean so many bytes.
 func (s *Size) UnmarshalText(text []byte) error {
+	if _, err := strconv.ParseFloat(string(text), 64); err == nil {
+		return fmt.Errorf("size %s has no unit: want 20 GiB, for example", text)
+	}
 	n, err := units.ParseBytes(string(text))
 	if err == nil {
 		*s = Size(n)

@@ -1,9 +1,11 @@
 package script
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/mail"
 	"os"
 	"os/user"
@@ -20,6 +22,7 @@ type ReportConfig struct {
 	To           []string `toml:"to"`            // nobody: no mail
 	From         string   `toml:"from"`          // default: the user at this machine
 	SMTP         string   `toml:"smtp"`          // host:port; default localhost:25
+	TLS          string   `toml:"tls"`           // starttls or implicit; default: STARTTLS if the server has it
 	User         string   `toml:"user"`          // to log in with; the password is in PasswordFile
 	PasswordFile string   `toml:"password_file"` // or in the environment, OBSKEEP_SMTP_PASSWORD
 	Sendmail     string   `toml:"sendmail"`      // a program instead of SMTP
@@ -27,31 +30,38 @@ type ReportConfig struct {
 	Spool        string   `toml:"spool"`         // folder of mails that could not be sent; default in StateDir
 }
 
-// Check returns what is wrong with the table.
+// Check returns what is wrong with the table, and fills in the defaults.
 func (c *ReportConfig) Check() error {
-	if c.When == "" {
-		c.When = "always"
-	}
-	if c.When != "always" && c.When != "trouble" {
-		return &UsageError{fmt.Errorf("config: report.when is %q: want always or trouble", c.When)}
-	}
-	if c.SMTP != "" && c.Sendmail != "" {
-		return &UsageError{errors.New("config: report has both smtp and sendmail: want one")}
+	c.When = cmp.Or(c.When, "always")
+	switch {
+	case c.When != "always" && c.When != "trouble":
+		return fmt.Errorf("report.when is %q: want always or trouble", c.When)
+	case c.TLS != "" && c.TLS != "starttls" && c.TLS != "implicit":
+		return fmt.Errorf("report.tls is %q: want starttls or implicit", c.TLS)
+	case c.SMTP != "" && c.Sendmail != "":
+		return errors.New("report has both smtp and sendmail: want one")
+	case c.User == "" && c.PasswordFile != "":
+		return errors.New("report.password_file wants a user")
+	case strings.Contains(c.Sendmail, " "):
+		return fmt.Errorf("report.sendmail is %q: want the program alone", c.Sendmail)
 	}
 	for _, a := range append(c.To, c.From) {
 		if a == "" {
 			continue
 		}
 		if _, err := mail.ParseAddress(a); err != nil {
-			return &UsageError{fmt.Errorf("config: report: %q is not a mail address: %w", a, err)}
+			return fmt.Errorf("report: %q is not a mail address: %w", a, err)
 		}
 	}
-	if c.SMTP == "" {
-		c.SMTP = "localhost:25"
+	c.SMTP = cmp.Or(c.SMTP, "localhost")
+	if _, _, err := net.SplitHostPort(c.SMTP); err != nil {
+		port := "25"
+		if c.TLS == "implicit" {
+			port = "465"
+		}
+		c.SMTP = net.JoinHostPort(strings.Trim(c.SMTP, "[]"), port)
 	}
-	if c.Spool == "" {
-		c.Spool = filepath.Join(StateDir(), "spool")
-	}
+	c.Spool = cmp.Or(c.Spool, filepath.Join(StateDir(), "spool"))
 	return nil
 }
 
@@ -105,6 +115,12 @@ func (c *ReportConfig) sender() mailer.Sender {
 		return &mailer.Sendmail{Path: c.Sendmail}
 	}
 	s := &mailer.SMTP{Addr: c.SMTP, Username: c.User}
+	switch c.TLS {
+	case "starttls":
+		s.Policy = mailer.StartTLS
+	case "implicit":
+		s.Policy = mailer.ImplicitTLS
+	}
 	if c.User != "" {
 		s.Password = func(context.Context) (string, error) { return Secret("OBSKEEP_SMTP_PASSWORD", c.PasswordFile) }
 	}

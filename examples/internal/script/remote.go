@@ -55,7 +55,7 @@ func (c *SSH) config(address, user string, logger *slog.Logger) sshstore.Config 
 // Check returns what is wrong with the table.
 func (c *SSH) Check() error {
 	if c.Address == "" && *c != (SSH{}) {
-		return &UsageError{errors.New("config: source has settings for SSH, but no address")}
+		return errors.New("source has settings for SSH, but no address")
 	}
 	return nil
 }

@@ -13,6 +13,8 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/obskeep/obskeep/report"
@@ -54,6 +56,16 @@ func ExitCode(err error) int {
 	return ExitFailed
 }
 
+// Worse returns the worse of two exit codes: what stopped a run before what it
+// left undone, and that before what has only to be looked at.
+func Worse(a, b int) int {
+	order := []int{ExitOK, ExitWarnings, ExitFailed, ExitNoSpace, ExitBusy, ExitUsage}
+	if slices.Index(order, a) > slices.Index(order, b) {
+		return a
+	}
+	return b
+}
+
 // ReportCode is the exit code of what a report tells.
 func ReportCode(r *report.Report) int {
 	for _, job := range r.Jobs {
@@ -72,15 +84,18 @@ func ReportCode(r *report.Report) int {
 
 // Main runs a main: the context ends with SIGINT or SIGTERM, a second signal
 // ends the process at once, an error is printed as one line and becomes the
-// exit code. run returns a code of its own if it has no error.
+// exit code, unless run returns one of its own.
 func Main(name string, run func(ctx context.Context, args []string, stdout, stderr io.Writer) (int, error)) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	code, err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
-		code = max(code, ExitCode(err))
+		text := strings.ReplaceAll(err.Error(), "\n", "\n"+name+": ") // errors that were joined
+		fmt.Fprintf(os.Stderr, "%s: %s\n", name, text)
+		if code == ExitOK {
+			code = ExitCode(err)
+		}
 	}
 	os.Exit(code)
 }

@@ -194,7 +194,7 @@ func (s *Store) Symlink(ctx context.Context, info transfer.Info) error {
 		return err
 	}
 	link := info
-	link.Name = part
+	link.Name, link.Mode = part, info.Mode.Perm()|fs.ModeSymlink
 	if err := s.FS.SetInfo(ctx, link); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return errors.Join(err, s.FS.Remove(ctx, part))
 	}
