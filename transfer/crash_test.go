@@ -208,7 +208,7 @@ func TestMirror_SurvivesAFaultAtEveryStep(t *testing.T) {
 							stamp(t, dir, name, noon)
 						}
 					}
-					disk := &faultyFS{FS: local(t, dir).FS, t: t, dir: dir, fault: f, left: n, dirty: map[string]bool{}}
+					disk := &faultyFS{FS: localFS(t, dir), t: t, dir: dir, fault: f, left: n, dirty: map[string]bool{}}
 					into := transfer.Store(&fsstore.Store{FS: disk})
 					if group {
 						into = groupFS{&fsstore.Store{FS: disk}}
@@ -245,7 +245,7 @@ func TestMirror_IsNotWrittenThroughALink(t *testing.T) {
 	src, dst := t.TempDir(), t.TempDir()
 	write(t, dst, "victim", []byte("precious"))
 	require.NoError(t, os.Symlink("victim", filepath.Join(src, "x")))
-	disk := &faultyFS{FS: local(t, dst).FS, t: t, dir: dst, fault: fault{dead: true}, left: 3, dirty: map[string]bool{}}
+	disk := &faultyFS{FS: localFS(t, dst), t: t, dir: dst, fault: fault{dead: true}, left: 3, dirty: map[string]bool{}}
 	_, err := transfer.Mirror(t.Context(), &fsstore.Store{FS: disk}, local(t, src), nil)
 	require.Error(t, err)
 	require.True(t, disk.failed)
@@ -259,4 +259,10 @@ func TestMirror_IsNotWrittenThroughALink(t *testing.T) {
 	fi, err := os.Lstat(filepath.Join(dst, "x"))
 	require.NoError(t, err)
 	require.True(t, fi.Mode().IsRegular())
+}
+
+// localFS is what a directory's store is made on.
+func localFS(t *testing.T, dir string) fsstore.FS {
+	t.Helper()
+	return local(t, dir).Tree.(*fsstore.Store).FS
 }

@@ -36,7 +36,7 @@ func TestMirror_VerifyTransferredFindsAStoreThatLies(t *testing.T) {
 	t.Parallel()
 	src, to := day(t), t.TempDir()
 	write(t, to, "268/0000.dat", []byte("previous"))
-	dst := &fsstore.Store{FS: lyingFS{local(t, to).FS}}
+	dst := &fsstore.Store{FS: lyingFS{localFS(t, to)}}
 	res, err := transfer.Mirror(t.Context(), dst, local(t, src), nil)
 	require.Equal(t, []string{"write 268/0000.dat", "write 268/0100.dat", "write 268/deep/er/last.dat"}, failures(t, err))
 	require.ErrorIs(t, err, transfer.ErrCorrupt)
@@ -51,7 +51,7 @@ func TestMirror_VerifyTransferredFindsAStoreThatLies(t *testing.T) {
 // VerifyNone trusts the destination.
 func TestMirror_VerifyNoneTrustsTheDestination(t *testing.T) {
 	t.Parallel()
-	dst := &fsstore.Store{FS: lyingFS{local(t, t.TempDir()).FS}}
+	dst := &fsstore.Store{FS: lyingFS{localFS(t, t.TempDir())}}
 	res, err := transfer.Mirror(t.Context(), dst, local(t, day(t)), &transfer.Options{Verify: transfer.VerifyNone})
 	require.NoError(t, err)
 	require.Zero(t, res.Verified)

@@ -31,9 +31,10 @@ import (
 // [transfer.Clock] and [diskspace.Stater], on Linux a [transfer.GroupCommitter],
 // and its uploads are [transfer.Copier]. Times are kept to the nanosecond.
 type Store struct {
-	*fsstore.Store
-	root *os.Root
-	top  *os.File // open all the time, for syncfs to tell it of every error
+	transfer.Tree // of the directory
+	fs            *fsstore.Store
+	root          *os.Root
+	top           *os.File // open all the time, for syncfs to tell it of every error
 }
 
 // Open opens the directory dir, which must exist.
@@ -46,7 +47,8 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dirstore: %w", errors.Join(err, root.Close()))
 	}
-	return &Store{&fsstore.Store{FS: rootFS{root}}, root, top}, nil
+	fs := &fsstore.Store{FS: rootFS{root}}
+	return &Store{fs, fs, root, top}, nil
 }
 
 // Close releases the directory.
@@ -54,6 +56,11 @@ func (s *Store) Close() error { return errors.Join(s.top.Close(), s.root.Close()
 
 // Path is the directory's name, as given to Open.
 func (s *Store) Path() string { return s.root.Name() }
+
+// HashPrefix implements [transfer.Hasher] by reading the file.
+func (s *Store) HashPrefix(ctx context.Context, name string, n int64) (transfer.Prefix, error) {
+	return s.fs.HashPrefix(ctx, name, n)
+}
 
 // Usage implements [diskspace.Stater].
 func (s *Store) Usage(_ context.Context, name string) (diskspace.Usage, error) {

@@ -2,19 +2,45 @@ package dirstore
 
 import (
 	"context"
+	"path"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/obskeep/obskeep/transfer"
+	"github.com/obskeep/obskeep/transfer/internal/fsstore"
 )
 
 // CommitAll implements [transfer.GroupCommitter] with two syncfs(2) for a
-// group: one before the files get their names, one after.
+// group: one before the files get their names, one after. What lies on another
+// file system than the store's top is committed one by one.
 func (s *Store) CommitAll(ctx context.Context, uploads []transfer.Upload, readBack bool) []error {
-	if len(uploads) == 1 {
-		return []error{uploads[0].Commit(ctx, readBack)}
+	errs := make([]error, len(uploads))
+	var group []transfer.Upload
+	var of []int // the place of each in uploads
+	here := make(map[string]bool)
+	for i, up := range uploads {
+		dir := path.Dir(up.(*fsstore.Upload).Name())
+		if _, ok := here[dir]; !ok {
+			here[dir] = s.sameDevice(dir)
+		}
+		if here[dir] && len(uploads) > 1 {
+			group, of = append(group, up), append(of, i)
+		} else {
+			errs[i] = up.Commit(ctx, readBack)
+		}
 	}
-	return s.CommitGroup(ctx, uploads, readBack, func() error { return unix.Syncfs(int(s.top.Fd())) })
+	for i, err := range s.fs.CommitGroup(ctx, group, readBack, func() error { return unix.Syncfs(int(s.top.Fd())) }) {
+		errs[of[i]] = err
+	}
+	return errs
+}
+
+// sameDevice reports whether dir is on the file system of the top.
+func (s *Store) sameDevice(dir string) bool {
+	a, err1 := s.top.Stat()
+	b, err2 := s.root.Stat(dir)
+	return err1 == nil && err2 == nil && a.Sys().(*syscall.Stat_t).Dev == b.Sys().(*syscall.Stat_t).Dev
 }
 
 // DropCache makes the next read come from the disk, once the file is synced.

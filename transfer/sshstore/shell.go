@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -63,7 +64,7 @@ func (l *link) run(ctx context.Context, script string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for {
+	for patience := 20; ; patience-- {
 		select {
 		case <-l.execs.free:
 		case <-ctx.Done():
@@ -82,7 +83,17 @@ func (l *link) run(ctx context.Context, script string) (string, error) {
 			if l.execs.refused() {
 				continue
 			}
-			return "", err
+			// A session of ours that has ended counts until the server has
+			// cleaned up after it.
+			if l.shell.Load() != shellYes || patience <= 0 {
+				return "", err
+			}
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-ctx.Done():
+				return "", ctx.Err()
+			}
+			continue
 		}
 		if err != nil {
 			l.execs.free <- struct{}{}

@@ -132,9 +132,10 @@ func (c *Config) addr() string {
 // are [transfer.Copier]; what the far side lacks is errors.ErrUnsupported.
 // It is safe for concurrent use, on one connection.
 type Store struct {
-	*fsstore.Store
-	link *link
-	fs   *sftpFS
+	transfer.Tree // of the directory
+	hasher        transfer.Hasher
+	link          *link
+	fs            *sftpFS
 }
 
 // Open connects and returns the store of the directory dir, which is taken
@@ -156,12 +157,18 @@ func Open(ctx context.Context, c Config, dir string) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("sshstore: %w", err), fs.link.close())
 	}
 	fs.dir = path.Join(home, dir)
-	return &Store{&fsstore.Store{FS: fs}, fs.link, fs}, nil
+	s := &fsstore.Store{FS: fs}
+	return &Store{s, s, fs.link, fs}, nil
 }
 
 // Close ends the connection. From then on all calls, also those under way,
 // return fs.ErrClosed.
 func (s *Store) Close() error { return s.link.close() }
+
+// HashPrefix implements [transfer.Hasher] with sha256sum on the far side.
+func (s *Store) HashPrefix(ctx context.Context, name string, n int64) (transfer.Prefix, error) {
+	return s.hasher.HashPrefix(ctx, name, n)
+}
 
 // Usage implements [diskspace.Stater] with statvfs@openssh.com. A name that
 // does not exist stands for the directory it would be made in.

@@ -82,6 +82,9 @@ type Upload struct {
 	full       bool // the disk
 }
 
+// Name is the name that the upload will have.
+func (u *Upload) Name() string { return u.info.Name }
+
 func (u *Upload) resumable() bool { return u.info.Size >= resumeMin }
 
 func (u *Upload) Resume(ctx context.Context, same func(transfer.Kept) (bool, error)) (int64, error) {
@@ -115,7 +118,9 @@ func (u *Upload) Resume(ctx context.Context, same func(transfer.Kept) (bool, err
 func (u *Upload) holds(ctx context.Context, st state) (bool, error) {
 	if u.store.FS.CanHash(ctx) {
 		p, err := u.store.FS.HashPrefix(ctx, u.part, st.size)
-		return err == nil && p.Sum == st.sum(), err
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return err == nil && p.Sum == st.sum(), err
+		}
 	}
 	// Not hashed, it must have been durable when the state was noted.
 	info, err := u.file.Stat(ctx)
@@ -275,10 +280,11 @@ func (u *Upload) readBack(ctx context.Context) error {
 		d.DropCache()
 	}
 	var p transfer.Prefix
-	var err error
+	err := errors.ErrUnsupported
 	if u.resumable() && u.store.FS.CanHash(ctx) {
 		p, err = u.store.FS.HashPrefix(ctx, u.part, u.off)
-	} else {
+	}
+	if errors.Is(err, errors.ErrUnsupported) {
 		p, err = transfer.HashReader(ctx, u.file.Reader(ctx, 0), u.off)
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) {
