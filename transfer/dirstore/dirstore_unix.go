@@ -6,19 +6,27 @@ import (
 	"errors"
 	"os"
 	"path"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/obskeep/obskeep/internal/filelock"
 	"github.com/obskeep/obskeep/transfer"
 )
 
-// lock takes the kernel's lock on an open file, which ends with the file.
+// lock takes the kernel's lock on an open file, which ends with the file. It
+// insists for a moment: a file that was closed just now is still open in a child
+// process that has been forked, but not executed its program yet.
 func lock(f *os.File) error {
-	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return transfer.ErrBusy
+	for end := time.Now().Add(time.Second); ; time.Sleep(10 * time.Millisecond) {
+		err := filelock.TryLock(f)
+		if !errors.Is(err, filelock.ErrLocked) {
+			return err
+		}
+		if time.Now().After(end) {
+			return transfer.ErrBusy
+		}
 	}
-	return err
 }
 
 // linkTime sets the time of a link itself.
