@@ -31,7 +31,9 @@
 //   - Kept days go only when newer ones are there in the number to keep, oldest first,
 //     and never the newest; none goes in a run in which something failed, unless
 //     to make room.
-//   - A corrupted kept file is found by Verify, and named.
+//   - A corrupted kept file is found by Verify, and named. A run verifies each kept day that
+//     it looks at; damage is not taken for a change, nothing of it is carried
+//     over, and the day is fetched again as a revision while the source has it.
 //
 // What a crash leaves: a stage folder, which the next run of that day goes on
 // with; a folder ".obskeep-trash-…" of a day half removed, which the next
