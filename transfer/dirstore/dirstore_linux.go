@@ -30,6 +30,9 @@ func (s *Store) CommitAll(ctx context.Context, uploads []transfer.Upload, readBa
 			errs[i] = up.Commit(ctx, readBack)
 		}
 	}
+	if len(group) == 0 {
+		return errs
+	}
 	for i, err := range s.fs.CommitGroup(ctx, group, readBack, func() error { return unix.Syncfs(int(s.top.Fd())) }) {
 		errs[of[i]] = err
 	}

@@ -144,6 +144,8 @@ func TestRun_NeverChangesAKeptDay(t *testing.T) {
 	require.Equal(t, report.Warning, r.Outcome)
 	require.True(t, r.Kept)
 	require.Equal(t, int64(len("second, corrected")), r.Stats.Literal, "what has not changed is not fetched")
+	require.Equal(t, 2, r.Stats.Verified)
+	require.Equal(t, int64(len("second, corrected")+len("same")), r.Bytes)
 	s.writesAt(yesterday, "c.dat", "third", 0)
 	require.Equal(t, report.Warning, s.run(t)[yesterday].Outcome)
 
@@ -718,6 +720,65 @@ func TestRun_TellsDamageFromAChange(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A kept file that cannot be read is damage, not a file without a sum.
+func TestRun_FailsOnAKeptFileThatCannotBeRead(t *testing.T) {
+	s := newSite()
+	s.writes(today, "a.dat", "a")
+	s.run(t)
+	s.target.Fault = func(op, name string) error {
+		if op == "open" && name == "supim/2026/268/a.dat" {
+			return syscall.EIO
+		}
+		return nil
+	}
+	r := s.run(t)[today]
+	require.Equal(t, report.Failed, r.Outcome)
+	require.ErrorContains(t, r.Err, "read a.dat")
+}
+
+// What is fetched again for damage must fit as well, and what fails is not
+// made a warning by a folder without a manifest.
+func TestRun_DoesNotFetchADamagedDayThatDoesNotFit(t *testing.T) {
+	for _, manifest := range []bool{true, false} {
+		s := newSite()
+		s.writes(today, "a.dat", "aaaa")
+		s.run(t)
+		name := "supim/2026/268/" + keep.ManifestName
+		if !manifest {
+			require.NoError(t, s.target.Remove(t.Context(), name))
+			s.writesAt(today, "a.dat", "bbbb", 10*time.Minute)
+		} else {
+			info, err := s.target.Stat(t.Context(), "supim/2026/268/a.dat")
+			require.NoError(t, err)
+			s.target.Put(info, []byte("aXaa"))
+		}
+		s.config.Target = spaceStore{&s.target, diskspace.Usage{Total: 1 << 20}}
+		r := s.run(t)[today]
+		require.Equal(t, report.Failed, r.Outcome, "manifest: %v", manifest)
+		require.ErrorIs(t, r.Err, syscall.ENOSPC)
+		require.Len(t, s.holds(), 1)
+	}
+}
+
+// failingSpace is a target whose space cannot be measured.
+type failingSpace struct{ *storetest.Mem }
+
+func (failingSpace) Usage(context.Context, string) (diskspace.Usage, error) {
+	return diskspace.Usage{}, syscall.EIO
+}
+
+// Days go to make room only when room is known to be lacking.
+func TestRun_RemovesNothingWhenSpaceCannotBeMeasured(t *testing.T) {
+	s := newSite()
+	s.config.Target, s.config.Keep = failingSpace{&s.target}, 1
+	for i := range 3 {
+		s.keptBefore(today.AddDays(-3 - i))
+	}
+	s.writes(today, "a.dat", "a")
+	require.Equal(t, report.Failed, s.run(t)[today].Outcome)
+	require.Len(t, s.holds(), 3)
 }
 
 // A file that became a folder at the source is a change like any other.

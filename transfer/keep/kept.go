@@ -100,9 +100,10 @@ func (k *Keeper) find(ctx context.Context) (found, error) {
 
 // VerifyError names what is wrong with a kept folder.
 type VerifyError struct {
-	Dir     string   // its place, as a person finds it
-	Corrupt []string // files whose bytes are not those of the manifest
-	Missing []string // files of the manifest that are not there
+	Dir     string                // its place, as a person finds it
+	Corrupt []string              // files whose bytes are not those of the manifest
+	Missing []string              // files of the manifest that are not there
+	Failed  []*transfer.FileError // files that cannot be read
 }
 
 func (e *VerifyError) Error() string {
@@ -118,6 +119,9 @@ func (e *VerifyError) Error() string {
 			}
 			parts = append(parts, first)
 		}
+	}
+	for _, f := range e.Failed {
+		parts = append(parts, f.Error())
 	}
 	return fmt.Sprintf("%s is not as it was kept: %s", e.Dir, strings.Join(parts, "; "))
 }
@@ -147,8 +151,8 @@ func (k *Keeper) verifyDir(ctx context.Context, dir string) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("keep: %w", err)
 	}
-	if len(c.Differing)+len(c.Missing) > 0 {
-		return len(c.Same), &VerifyError{Dir: k.place(dir), Corrupt: c.Differing, Missing: c.Missing}
+	if len(c.Differing)+len(c.Missing)+len(c.Failed) > 0 {
+		return len(c.Same), &VerifyError{Dir: k.place(dir), Corrupt: c.Differing, Missing: c.Missing, Failed: c.Failed}
 	}
 	return len(c.Same), nil
 }

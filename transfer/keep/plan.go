@@ -131,7 +131,7 @@ func (k *Keeper) Plan(ctx context.Context, today, last julian.Date, n int) (*Pla
 			switch {
 			case d.Compare(first) >= 0:
 				days[d] = since
-			case since:
+			case since && k.c.CatchUp > 0:
 				p.GivenUp = append(p.GivenUp, d)
 			}
 		}

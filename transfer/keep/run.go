@@ -10,6 +10,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/obskeep/obskeep/diskspace"
@@ -67,7 +68,7 @@ func (k *Keeper) Run(ctx context.Context, p *Plan, each func(Result)) (removed [
 			err = errors.Join(err, e)
 		}
 	}
-	if len(p.surplus) > 0 && k.Fits(ctx, p) != nil {
+	if len(p.surplus) > 0 && errors.Is(k.Fits(ctx, p), syscall.ENOSPC) {
 		remove(p.surplus)
 	}
 	failed := false
@@ -125,7 +126,7 @@ func (k *Keeper) day(ctx context.Context, day Day, today julian.Date) (r Result)
 		r.Notes = append(r.Notes, f.Error())
 	}
 	past := day.Date.Compare(today) < 0
-	damage := k.verify(ctx, &r)
+	level, damage := k.verify(ctx, &r)
 	switch day.State {
 	case Absent:
 		if past {
@@ -148,25 +149,25 @@ func (k *Keeper) day(ctx context.Context, day Day, today julian.Date) (r Result)
 	if len(day.Failed) > 0 || r.Unverified > 0 {
 		r.Outcome = max(r.Outcome, report.Warning)
 	}
-	if damage != nil {
-		r.Outcome, r.Err = max(r.Outcome, report.Failed), errors.Join(damage, r.Err)
-		if errors.Is(damage, ErrNoManifest) {
-			r.Outcome = report.Warning
-		}
-	}
+	r.Outcome, r.Err = max(r.Outcome, level), errors.Join(damage, r.Err)
 	return r
 }
 
 // verify reads a day that was kept before, and counts what its latest state
-// holds.
-func (k *Keeper) verify(ctx context.Context, r *Result) error {
+// holds. It returns how bad what it found is.
+func (k *Keeper) verify(ctx context.Context, r *Result) (level report.Outcome, err error) {
 	if len(r.Before.Dirs) == 0 {
-		return nil
+		return report.OK, nil
 	}
-	var err error
 	for _, dir := range r.Before.Dirs {
 		n, e := k.verifyDir(ctx, dir)
 		err = errors.Join(err, e)
+		switch {
+		case errors.Is(e, ErrNoManifest):
+			level = max(level, report.Warning)
+		case e != nil:
+			level = report.Failed
+		}
 		if dir == r.Before.Latest() {
 			r.Stats.Verified = n
 			r.damaged = e != nil && !errors.Is(e, ErrNoManifest)
@@ -175,7 +176,7 @@ func (k *Keeper) verify(ctx context.Context, r *Result) error {
 	r.Files, r.Bytes = 0, 0
 	for info, e := range transfer.Walk(ctx, k.c.Target, k.options(r.Before.Latest(), "")) {
 		if e != nil {
-			return errors.Join(err, e)
+			return report.Failed, errors.Join(err, e)
 		}
 		if info.Mode.IsRegular() {
 			r.Files, r.Bytes = r.Files+1, r.Bytes+info.Size
@@ -185,7 +186,7 @@ func (k *Keeper) verify(ctx context.Context, r *Result) error {
 	if err == nil && r.Unverified > 0 {
 		r.Notes = append(r.Notes, count(r.Unverified, "file is", "files are")+" not in its manifest")
 	}
-	return err
+	return level, err
 }
 
 // keep fetches a day into its stage and gives it its name.
@@ -215,7 +216,11 @@ func (k *Keeper) keep(ctx context.Context, r *Result) {
 // fetch brings the stage up to date. It returns what the source would not let
 // it read; what changed meanwhile is an ErrChanged.
 func (k *Keeper) fetch(ctx context.Context, r *Result, stage string) ([]*transfer.FileError, error) {
-	if err := k.fits(ctx, r.Day); err != nil {
+	day := r.Day
+	if r.damaged {
+		day.State = Changed // all of it is fetched
+	}
+	if err := k.fits(ctx, day); err != nil {
 		return nil, err
 	}
 	r.sent = make(map[string][sha256.Size]byte)
@@ -226,7 +231,9 @@ func (k *Keeper) fetch(ctx context.Context, r *Result, stage string) ([]*transfe
 	}
 	res, err := transfer.Mirror(ctx, k.c.Target, k.c.Source, k.options(r.Source, stage))
 	if res != nil {
+		held := r.Stats.Verified // of the state before, until there is a new one
 		r.Stats = res.Stats
+		r.Stats.Verified = held
 		maps.Copy(r.sent, res.Sent)
 	}
 	incomplete, ok := errors.AsType[*transfer.IncompleteError](err)
@@ -389,7 +396,7 @@ func (k *Keeper) seal(ctx context.Context, r *Result, stage string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", k.place(r.Target), err)
 	}
-	r.Kept = true
+	r.Kept, r.Stats.Verified, r.Unverified = true, len(sums), 0
 	switch {
 	case r.damaged:
 		r.Outcome = report.Warning
@@ -406,6 +413,7 @@ func (k *Keeper) seal(ctx context.Context, r *Result, stage string) error {
 // known, what an earlier one fetched is read.
 func (k *Keeper) sums(ctx context.Context, r *Result, stage string) ([]transfer.Sum, error) {
 	var sums []transfer.Sum
+	r.Files, r.Bytes = 0, 0
 	for info, err := range transfer.Walk(ctx, k.c.Target, k.options(stage, "")) {
 		if err != nil {
 			return nil, err
@@ -418,8 +426,8 @@ func (k *Keeper) sums(ctx context.Context, r *Result, stage string) ([]transfer.
 			if sum, err = transfer.Hash(ctx, k.c.Target, path.Join(stage, info.Name)); err != nil {
 				return nil, err
 			}
-			r.Stats.Verified++
 		}
+		r.Files, r.Bytes = r.Files+1, r.Bytes+info.Size
 		sums = append(sums, transfer.Sum{Name: info.Name, Hash: sum[:]})
 	}
 	return sums, nil
