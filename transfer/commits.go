@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"time"
 )
 
 // commits gathers finished uploads, so that a store that can make many
@@ -19,9 +20,13 @@ type commitRequest struct {
 	then func(context.Context, error) error
 }
 
-// groupSize bounds the files that wait to be committed, and those that are
-// being committed.
-const groupSize = 256
+const (
+	// groupSize bounds the files that wait to be committed, and those that are
+	// being committed. All are open: OpenSSH's server may have 1024 by default.
+	groupSize = 256
+	// groupTime is how long a group waits to be full.
+	groupTime = 500 * time.Millisecond
+)
 
 // newCommits begins to commit what is added. An error that ends the mirror
 // goes to cancel at once.
@@ -49,19 +54,32 @@ func newCommits(ctx context.Context, cancel context.CancelCauseFunc, store Group
 	return c
 }
 
-// groups yields what has been added since the last group.
+// groups yields what is added, as much at once as comes in time.
 func (c *commits) groups() iter.Seq[[]commitRequest] {
 	return func(yield func([]commitRequest) bool) {
 		for first := range c.queue {
-			group := []commitRequest{first}
-			for len(c.queue) > 0 && len(group) < groupSize {
-				group = append(group, <-c.queue)
-			}
-			if !yield(group) {
+			if !yield(c.fill(first)) {
 				return
 			}
 		}
 	}
+}
+
+func (c *commits) fill(first commitRequest) []commitRequest {
+	group := []commitRequest{first}
+	late := time.After(groupTime)
+	for len(group) < groupSize {
+		select {
+		case next, more := <-c.queue:
+			if !more {
+				return group
+			}
+			group = append(group, next)
+		case <-late:
+			return group
+		}
+	}
+	return group
 }
 
 // add takes over an upload. then is called with the outcome of its commit, on

@@ -63,7 +63,7 @@ func single(ctx context.Context, dst Store, name string, opts *Options, describe
 				return err
 			}
 		}
-		_, err = c.file(ctx, src, info, old, c.commit)
+		_, err = c.file(ctx, &delivery{src: src, info: info, old: old}, c.commit)
 		if err == nil {
 			c.copied()
 		}
@@ -306,30 +306,36 @@ func (c *copier) commit(ctx context.Context, up Upload) error {
 	return errors.Join(err, up.Close())
 }
 
+// delivery is one file on its way, however many attempts that takes.
+type delivery struct {
+	src       source
+	info, old Info // as it will be, and what is under its name
+
+	attempts int
+	tally    tally
+	best     int64 // bytes that a broken attempt left
+}
+
 // file sends one file, hands it to commit, and returns the SHA-256 of its bytes.
-func (c *copier) file(ctx context.Context, src source, info, old Info, commit commitFunc) (sum [sha256.Size]byte, err error) {
-	var t tally
-	var best int64
-	attempts, changes := 0, 0
-	for {
-		err = c.o.retry(ctx, info.Name, func() (bool, error) {
-			attempts++
-			before := best
-			sum, err = c.attempt(ctx, src, info, old, attempts, &t, &best, commit)
-			return best > before, err
+func (c *copier) file(ctx context.Context, d *delivery, commit commitFunc) (sum [sha256.Size]byte, err error) {
+	for changed := false; ; changed = true {
+		err = c.o.retry(ctx, d.info.Name, func() (bool, error) {
+			d.attempts++
+			before := d.best
+			sum, err = c.attempt(ctx, d, commit)
+			return d.best > before, err
 		})
 		// A file that was being written when it was listed may be whole now.
-		if !errors.Is(err, ErrChanged) || changes > 0 {
+		if !errors.Is(err, ErrChanged) || changed {
 			break
 		}
-		changes++
-		now, e := src.stat(ctx)
+		now, e := d.src.stat(ctx)
 		if e != nil || !now.Mode.IsRegular() {
 			break
 		}
-		size := info.Size
-		info.Size, info.ModTime, info.Mode = now.Size, now.ModTime, now.Mode
-		c.count(func(s *Stats) { s.Size += info.Size - size })
+		size := d.info.Size
+		d.info.Size, d.info.ModTime, d.info.Mode = now.Size, now.ModTime, now.Mode
+		c.count(func(s *Stats) { s.Size += now.Size - size })
 	}
 	return sum, err
 }
@@ -344,18 +350,17 @@ func (c *copier) copied() {
 	})
 }
 
-// attempt sends what is missing of one file. It raises best to the number of
-// bytes that a broken attempt left.
-func (c *copier) attempt(ctx context.Context, src source, info, old Info, n int, t *tally, best *int64, commit commitFunc) (sum [sha256.Size]byte, err error) {
-	if n > 1 && c.o.Verify != VerifyAll {
+// attempt sends what is missing of one file.
+func (c *copier) attempt(ctx context.Context, d *delivery, commit commitFunc) (sum [sha256.Size]byte, err error) {
+	if d.attempts > 1 && c.o.Verify != VerifyAll {
 		// The connection may have gone between the commit and its answer.
-		if now, ok, err := c.stat(ctx, info.Name); err != nil {
+		if now, ok, err := c.stat(ctx, d.info.Name); err != nil {
 			return sum, err
-		} else if ok && sameFile(now, info) && !sameFile(old, info) {
-			return storeSource(c.dst, info.Name).sum(ctx, info.Size)
+		} else if ok && sameFile(now, d.info) && !sameFile(d.old, d.info) {
+			return storeSource(c.dst, d.info.Name).sum(ctx, d.info.Size)
 		}
 	}
-	up, err := c.dst.Create(ctx, info)
+	up, err := c.dst.Create(ctx, d.info)
 	if err != nil {
 		return sum, &opError{"write", err}
 	}
@@ -366,29 +371,29 @@ func (c *copier) attempt(ctx context.Context, src source, info, old Info, n int,
 		}
 	}()
 
-	off, err := up.Resume(ctx, func(k Kept) (bool, error) { return isBeginning(ctx, src, info, k, n) })
+	off, err := up.Resume(ctx, func(k Kept) (bool, error) { return d.isBeginning(ctx, k) })
 	if err != nil {
 		return sum, &opError{"write", err}
 	}
-	*best = max(*best, off)
-	next := *t
-	if n == 1 {
+	d.best = max(d.best, off)
+	next := d.tally
+	if d.attempts == 1 {
 		next = tally{resumed: off}
 	} else {
 		next.resumed = min(next.resumed, off)
 		next.matched = min(next.matched, off-next.resumed)
 		next.literal = off - next.resumed - next.matched
 	}
-	c.set(t, next)
+	c.set(&d.tally, next)
 
 	if off == 0 {
-		if off, err = c.grown(ctx, up, src, info, old); err != nil {
+		if off, err = c.grown(ctx, up, d); err != nil {
 			return sum, err
 		}
 		next.matched += off
-		c.set(t, next)
+		c.set(&d.tally, next)
 	}
-	if err := c.pump(ctx, up, src, info, off, t); err != nil {
+	if err := c.pump(ctx, up, d, off); err != nil {
 		return sum, err
 	}
 	sum = up.Sum()
@@ -403,15 +408,15 @@ func (c *copier) attempt(ctx context.Context, src source, info, old Info, n int,
 // hash proves it. Where the source cannot tell, or has told already in this
 // run, it is the same version by the rule that mirrors go by. An error means
 // that the question is still open.
-func isBeginning(ctx context.Context, src source, info Info, k Kept, attempt int) (bool, error) {
-	if k.Size > info.Size {
+func (d *delivery) isBeginning(ctx context.Context, k Kept) (bool, error) {
+	if k.Size > d.info.Size {
 		return false, nil
 	}
-	sameVersion := k.Source.Size == info.Size && sameTime(k.Source.ModTime, info.ModTime)
-	if attempt > 1 && sameVersion {
+	sameVersion := k.Source.Size == d.info.Size && sameTime(k.Source.ModTime, d.info.ModTime)
+	if d.attempts > 1 && sameVersion {
 		return true, nil
 	}
-	p, err := src.hash(ctx, k.Size)
+	p, err := d.src.hash(ctx, k.Size)
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
 		return sameVersion, nil
@@ -423,9 +428,10 @@ func isBeginning(ctx context.Context, src source, info Info, k Kept, attempt int
 
 // grown appends the previous version to the upload, if the source is that
 // version with something added, and both sides can prove it where they are.
-func (c *copier) grown(ctx context.Context, up Upload, src source, info, old Info) (int64, error) {
+func (c *copier) grown(ctx context.Context, up Upload, d *delivery) (int64, error) {
+	old := d.old
 	cp, ok := up.(Copier)
-	if !ok || !old.Mode.IsRegular() || old.Size < hashMin || old.Size >= info.Size {
+	if !ok || !old.Mode.IsRegular() || old.Size < hashMin || old.Size >= d.info.Size {
 		return 0, nil
 	}
 	hasher, ok := c.dst.(Hasher)
@@ -434,7 +440,7 @@ func (c *copier) grown(ctx context.Context, up Upload, src source, info, old Inf
 	}
 	var ours, theirs Prefix
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) { theirs, err = src.hash(gctx, old.Size); return err })
+	g.Go(func() (err error) { theirs, err = d.src.hash(gctx, old.Size); return err })
 	g.Go(func() (err error) { ours, err = hasher.HashPrefix(gctx, old.Name, old.Size); return err })
 	err := g.Wait()
 	if errors.Is(err, ErrLost) || ctx.Err() != nil {
@@ -442,7 +448,7 @@ func (c *copier) grown(ctx context.Context, up Upload, src source, info, old Inf
 	}
 	state := cmp.Or(theirs.State, ours.State)
 	if err != nil || state == nil || ours.Sum != theirs.Sum {
-		c.o.Logger.Debug("not known to have only grown", "file", info.Name, "err", err)
+		c.o.Logger.Debug("not known to have only grown", "file", d.info.Name, "err", err)
 		return 0, nil
 	}
 	err = cp.Copy(ctx, old.Size, state)
@@ -461,23 +467,23 @@ func (c *copier) grown(ctx context.Context, up Upload, src source, info, old Inf
 
 // pump moves the bytes from off on, and makes sure that they were the whole
 // and that the source is still what it was.
-func (c *copier) pump(ctx context.Context, up Upload, src source, info Info, off int64, t *tally) error {
-	if info.Size == off {
-		return c.unmoved(ctx, nil, src, info)
+func (c *copier) pump(ctx context.Context, up Upload, d *delivery, off int64) error {
+	if d.info.Size == off {
+		return d.unmoved(ctx, nil)
 	}
-	r, err := src.open(ctx, off)
+	r, err := d.src.open(ctx, off)
 	if err != nil {
 		return &opError{"read", err}
 	}
 	defer r.Close()
-	left := info.Size - off
+	left := d.info.Size - off
 	write := func(p []byte) error {
 		if _, err := up.Write(p); err != nil {
 			return &opError{"write", err}
 		}
-		next := *t
+		next := d.tally
 		next.literal += int64(len(p))
-		c.set(t, next)
+		c.set(&d.tally, next)
 		return nil
 	}
 	read := func(ctx context.Context, p []byte) ([]byte, error) {
@@ -507,7 +513,7 @@ func (c *copier) pump(ctx context.Context, up Upload, src source, info Info, off
 		if err != nil {
 			return err
 		}
-		return c.unmoved(ctx, r, src, info)
+		return d.unmoved(ctx, r)
 	}
 
 	// Two goroutines, so that reading goes on while a buffer is hashed and
@@ -547,13 +553,13 @@ func (c *copier) pump(ctx context.Context, up Upload, src source, info Info, off
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	return c.unmoved(ctx, r, src, info)
+	return d.unmoved(ctx, r)
 }
 
 // unmoved returns ErrChanged if the source is not what it was when it was
 // listed.
-func (c *copier) unmoved(ctx context.Context, r io.Reader, src source, info Info) error {
-	stat := src.stat
+func (d *delivery) unmoved(ctx context.Context, r io.Reader) error {
+	stat := d.src.stat
 	if s, ok := r.(interface{ Stat() (Info, error) }); ok {
 		stat = func(context.Context) (Info, error) { return s.Stat() }
 	}
@@ -561,7 +567,7 @@ func (c *copier) unmoved(ctx context.Context, r io.Reader, src source, info Info
 	if err != nil {
 		return &opError{"read", err}
 	}
-	if now.Size != info.Size || !sameTime(now.ModTime, info.ModTime) {
+	if now.Size != d.info.Size || !sameTime(now.ModTime, d.info.ModTime) {
 		return &opError{"read", ErrChanged}
 	}
 	return nil

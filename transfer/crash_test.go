@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -28,11 +29,10 @@ func (f fault) String() string { return fmt.Sprintf("%+v", struct{ applied, dead
 
 var errFault = errors.New("injected fault")
 
-// faultyFS is a directory on a disk of which the nth operation fails.
-type faultyFS struct {
-	fsstore.FS
+// faultyDisk is a disk of which the nth operation fails.
+type faultyDisk struct {
 	t   *testing.T
-	dir string
+	dir string // where it lies
 	fault
 
 	mu     sync.Mutex
@@ -41,8 +41,25 @@ type faultyFS struct {
 	dirty  map[string]bool // files with bytes that are not synced
 }
 
+// faultyFS is a directory on a faulty disk.
+type faultyFS struct {
+	fsstore.FS
+	*faultyDisk
+	at string
+}
+
+func newFaultyFS(t *testing.T, dir string, f fault, n int) faultyFS {
+	d := &faultyDisk{t: t, dir: dir, fault: f, left: n, dirty: map[string]bool{}}
+	return faultyFS{localFS(t, dir), d, "."}
+}
+
+func (f faultyFS) Sub(ctx context.Context, dir string) (fsstore.FS, error) {
+	sub, err := f.FS.Sub(ctx, dir)
+	return faultyFS{sub, f.faultyDisk, path.Join(f.at, dir)}, err
+}
+
 // do runs an operation that changes something.
-func (f *faultyFS) do(op func() error) error {
+func (f *faultyDisk) do(op func() error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.failed && (f.dead || f.power) {
@@ -58,9 +75,9 @@ func (f *faultyFS) do(op func() error) error {
 	return errFault
 }
 
-func (f *faultyFS) Create(ctx context.Context, name string, truncate bool) (file fsstore.File, err error) {
+func (f faultyFS) Create(ctx context.Context, name string, perm fs.FileMode, truncate bool) (file fsstore.File, err error) {
 	err = f.do(func() error {
-		file, err = f.FS.Create(ctx, name, truncate)
+		file, err = f.FS.Create(ctx, name, perm, truncate)
 		return err
 	})
 	if err != nil {
@@ -69,46 +86,47 @@ func (f *faultyFS) Create(ctx context.Context, name string, truncate bool) (file
 		}
 		return nil, err
 	}
-	return &faultyFile{file, f, name}, nil
+	return &faultyFile{file, f.faultyDisk, path.Join(f.at, name)}, nil
 }
 
-func (f *faultyFS) Replace(ctx context.Context, oldname, newname string) error {
+func (f faultyFS) Replace(ctx context.Context, oldname, newname string) error {
 	return f.do(func() error {
 		err := f.FS.Replace(ctx, oldname, newname)
 		if err == nil {
-			f.dirty[newname] = f.dirty[oldname]
-			delete(f.dirty, oldname)
+			before := path.Join(f.at, oldname)
+			f.dirty[path.Join(f.at, newname)] = f.dirty[before]
+			delete(f.dirty, before)
 		}
 		return err
 	})
 }
 
-func (f *faultyFS) Remove(ctx context.Context, name string) error {
+func (f faultyFS) Remove(ctx context.Context, name string) error {
 	return f.do(func() error {
-		delete(f.dirty, name)
+		delete(f.dirty, path.Join(f.at, name))
 		return f.FS.Remove(ctx, name)
 	})
 }
 
-func (f *faultyFS) Mkdir(ctx context.Context, name string, perm fs.FileMode) error {
+func (f faultyFS) Mkdir(ctx context.Context, name string, perm fs.FileMode) error {
 	return f.do(func() error { return f.FS.Mkdir(ctx, name, perm) })
 }
 
-func (f *faultyFS) Symlink(ctx context.Context, target, name string) error {
+func (f faultyFS) Symlink(ctx context.Context, target, name string) error {
 	return f.do(func() error { return f.FS.Symlink(ctx, target, name) })
 }
 
-func (f *faultyFS) SetInfo(ctx context.Context, info transfer.Info) error {
+func (f faultyFS) SetInfo(ctx context.Context, info transfer.Info) error {
 	return f.do(func() error { return f.FS.SetInfo(ctx, info) })
 }
 
-func (f *faultyFS) SyncDir(ctx context.Context, name string) error {
+func (f faultyFS) SyncDir(ctx context.Context, name string) error {
 	return f.do(func() error { return f.FS.SyncDir(ctx, name) })
 }
 
 type faultyFile struct {
 	fsstore.File
-	fs   *faultyFS
+	fs   *faultyDisk
 	name string
 }
 
@@ -138,7 +156,7 @@ func (f *faultyFile) Sync(ctx context.Context) error {
 
 // powerCut loses what was not synced, in the worst way: the names, sizes and
 // times are there, the bytes are not.
-func (f *faultyFS) powerCut() {
+func (f *faultyDisk) powerCut() {
 	for name, lost := range f.dirty {
 		if !lost {
 			continue
@@ -157,8 +175,8 @@ func (f *faultyFS) powerCut() {
 type groupFS struct{ *fsstore.Store }
 
 func (g groupFS) CommitAll(ctx context.Context, uploads []transfer.Upload, readBack bool) []error {
-	return g.CommitGroup(ctx, uploads, readBack, func() error {
-		f := g.FS.(*faultyFS)
+	return g.CommitGroup(ctx, uploads, readBack, func([]string) error {
+		f := g.FS.(faultyFS)
 		return f.do(func() error { clear(f.dirty); return nil })
 	})
 }
@@ -208,7 +226,7 @@ func TestMirror_SurvivesAFaultAtEveryStep(t *testing.T) {
 							stamp(t, dir, name, noon)
 						}
 					}
-					disk := &faultyFS{FS: localFS(t, dir), t: t, dir: dir, fault: f, left: n, dirty: map[string]bool{}}
+					disk := newFaultyFS(t, dir, f, n)
 					into := transfer.Store(&fsstore.Store{FS: disk})
 					if group {
 						into = groupFS{&fsstore.Store{FS: disk}}
@@ -245,7 +263,7 @@ func TestMirror_IsNotWrittenThroughALink(t *testing.T) {
 	src, dst := t.TempDir(), t.TempDir()
 	write(t, dst, "victim", []byte("precious"))
 	require.NoError(t, os.Symlink("victim", filepath.Join(src, "x")))
-	disk := &faultyFS{FS: localFS(t, dst), t: t, dir: dst, fault: fault{dead: true}, left: 3, dirty: map[string]bool{}}
+	disk := newFaultyFS(t, dst, fault{dead: true}, 3)
 	_, err := transfer.Mirror(t.Context(), &fsstore.Store{FS: disk}, local(t, src), nil)
 	require.Error(t, err)
 	require.True(t, disk.failed)

@@ -131,3 +131,51 @@ func TestMirror_DoesNotRetryInVain(t *testing.T) {
 		require.Equal(t, 90*time.Second, time.Since(start))
 	})
 }
+
+// groupMem commits in groups.
+type groupMem struct{ *storetest.Mem }
+
+func (m groupMem) CommitAll(ctx context.Context, uploads []transfer.Upload, readBack bool) []error {
+	errs := make([]error, len(uploads))
+	for i, up := range uploads {
+		errs[i] = up.Commit(ctx, readBack)
+	}
+	return errs
+}
+
+// Files whose group loses the connection while it is committed are sent again,
+// counted once; a connection that does not come back is a LostError.
+func TestMirror_SendsAgainWhatAGroupHasLost(t *testing.T) {
+	t.Parallel()
+	for _, forGood := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			dst, src := new(storetest.Mem), new(storetest.Mem)
+			for _, name := range []string{"a", "b", "c", "d"} {
+				src.Put(transfer.Info{Name: name, ModTime: noon}, []byte(name))
+			}
+			commits := 0
+			dst.Fault = func(op, name string) error {
+				if op != "commit" {
+					return nil
+				}
+				if commits++; forGood && name == "c" || commits%2 == 0 && commits < 8 {
+					return transfer.ErrLost
+				}
+				return nil
+			}
+			res, err := transfer.Mirror(t.Context(), groupMem{dst}, src, nil)
+			if forGood {
+				var lost *transfer.LostError
+				require.ErrorAs(t, err, &lost)
+				require.Equal(t, 6, lost.Attempts)
+				require.ErrorContains(t, err, "write c: gave up after 6 attempts")
+				return
+			}
+			require.NoError(t, err)
+			require.Greater(t, commits, 4)
+			require.Equal(t, 4, res.Copied)
+			require.Len(t, res.Sent, 4)
+			require.Equal(t, int64(4), res.Literal)
+		})
+	}
+}

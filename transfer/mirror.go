@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -200,9 +201,16 @@ func (p *Plan) Run(ctx context.Context) (*Result, error) {
 type run struct {
 	*copier
 	plan *Plan
-	mu   sync.Mutex // of res
+	mu   sync.Mutex // of what follows
 	res  *Result
+	lost []task // whose commit was lost with the connection
+
+	lostName string // of the last of them
+	lostErr  error
 }
+
+// task is something to do for one entry. An error is for all.
+type task func(ctx context.Context, commits *commits) error
 
 func (r *run) all(ctx context.Context) error {
 	touched := r.touched()
@@ -250,6 +258,26 @@ func (r *run) openDir(ctx context.Context, s Step, touched bool) (ok bool, err e
 
 // entries brings all files and links up to date.
 func (r *run) entries(ctx context.Context, blocked map[string]bool) error {
+	var tasks []task
+	for _, s := range r.plan.Steps {
+		if !s.Info.Mode.IsDir() && !blocked[path.Dir(s.Info.Name)] {
+			tasks = append(tasks, func(ctx context.Context, commits *commits) error { return r.entry(ctx, s, commits) })
+		}
+	}
+	err := r.o.retry(ctx, "group of files", func() (further bool, err error) {
+		n := len(tasks)
+		err = r.round(ctx, tasks)
+		tasks, r.lost = r.lost, nil
+		return len(tasks) < n, err
+	})
+	if _, ok := errors.AsType[*opError](err); ok {
+		err = fileError("copy", r.lostName, err)
+	}
+	return err
+}
+
+// round does all tasks, several at once. Those whose commit was lost are left.
+func (r *run) round(ctx context.Context, tasks []task) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var commits *commits
@@ -258,16 +286,18 @@ func (r *run) entries(ctx context.Context, blocked map[string]bool) error {
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(r.o.Workers)
-	for _, s := range r.plan.Steps {
+	for _, t := range tasks {
 		if gctx.Err() != nil {
 			break
 		}
-		if !s.Info.Mode.IsDir() && !blocked[path.Dir(s.Info.Name)] {
-			g.Go(func() error { return r.entry(gctx, s, commits) })
-		}
+		g.Go(func() error { return t(gctx, commits) })
 	}
 	// What is whole is committed even if a worker has failed for good.
-	return cmp.Or(g.Wait(), commits.wait(), context.Cause(ctx))
+	err := cmp.Or(g.Wait(), commits.wait(), context.Cause(ctx))
+	if err == nil && len(r.lost) > 0 {
+		err = r.lostErr
+	}
+	return err
 }
 
 // touched are the directories in which something was made.
@@ -346,31 +376,55 @@ func (r *run) entry(ctx context.Context, s Step, commits *commits) error {
 	}
 	switch action {
 	case Send:
-		done := func(ctx context.Context, sum [sha256.Size]byte, err error) error {
-			if err != nil {
-				return r.failed(ctx, s.Info.Name, err)
-			}
-			r.sent(s.Info.Name, sum)
-			return nil
-		}
-		if commits == nil {
-			sum, err := r.file(ctx, src, info, old, r.commit)
-			return done(ctx, sum, err)
-		}
-		_, err := r.file(ctx, src, info, old, func(_ context.Context, up Upload) error {
-			sum := up.Sum()
-			commits.add(up, func(ctx context.Context, err error) error { return done(ctx, sum, err) })
-			return nil
-		})
-		if err != nil {
-			return r.failed(ctx, s.Info.Name, err)
-		}
+		return r.send(ctx, s.Info.Name, &delivery{src: src, info: info, old: old}, commits)
 	case Link:
 		_, err := r.step(ctx, "write", s, func() error { return r.dst.(Tree).Symlink(ctx, info) })
 		return err
 	case SetInfo:
 		return r.setInfo(ctx, s)
 	}
+	return nil
+}
+
+// send sends one file, to be committed with others if that can be.
+func (r *run) send(ctx context.Context, name string, d *delivery, commits *commits) error {
+	if commits == nil {
+		sum, err := r.file(ctx, d, r.commit)
+		if err != nil {
+			return r.failed(ctx, name, err)
+		}
+		r.sent(name, sum)
+		return nil
+	}
+	handed := false
+	sum, err := r.file(ctx, d, func(_ context.Context, up Upload) error {
+		handed = true
+		sum := up.Sum()
+		commits.add(up, func(ctx context.Context, err error) error { return r.committed(ctx, name, d, sum, err) })
+		return nil
+	})
+	switch {
+	case err != nil:
+		return r.failed(ctx, name, err)
+	case !handed: // it had been committed before the connection was lost
+		r.sent(name, sum)
+	}
+	return nil
+}
+
+// committed settles the outcome of a group's commit for one file.
+func (r *run) committed(ctx context.Context, name string, d *delivery, sum [sha256.Size]byte, err error) error {
+	switch {
+	case err == nil:
+		r.sent(name, sum)
+		return nil
+	case !errors.Is(err, ErrLost):
+		return r.failed(ctx, name, err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lost = append(r.lost, func(ctx context.Context, commits *commits) error { return r.send(ctx, name, d, commits) })
+	r.lostName, r.lostErr = name, err
 	return nil
 }
 

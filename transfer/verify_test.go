@@ -3,6 +3,7 @@ package transfer_test
 import (
 	"bytes"
 	"context"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -17,8 +18,13 @@ import (
 // lyingFS is a file system that stores another byte than it was given.
 type lyingFS struct{ fsstore.FS }
 
-func (l lyingFS) Create(ctx context.Context, name string, truncate bool) (fsstore.File, error) {
-	f, err := l.FS.Create(ctx, name, truncate)
+func (l lyingFS) Sub(ctx context.Context, dir string) (fsstore.FS, error) {
+	sub, err := l.FS.Sub(ctx, dir)
+	return lyingFS{sub}, err
+}
+
+func (l lyingFS) Create(ctx context.Context, name string, perm fs.FileMode, truncate bool) (fsstore.File, error) {
+	f, err := l.FS.Create(ctx, name, perm, truncate)
 	return lyingFile{f}, err
 }
 

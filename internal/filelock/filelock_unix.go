@@ -3,6 +3,7 @@
 package filelock
 
 import (
+	"errors"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -13,13 +14,19 @@ func OpenDir(dir string) (*os.File, error) { return os.Open(dir) }
 
 // TryLock locks f, a file or a directory, or returns ErrLocked at once.
 func TryLock(f *os.File) error {
-	for {
-		switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err {
-		case unix.EINTR:
-		case unix.EWOULDBLOCK:
-			return ErrLocked
-		default:
-			return err
-		}
+	c, err := f.SyscallConn()
+	if err != nil {
+		return err
 	}
+	e := c.Control(func(fd uintptr) {
+		for {
+			if err = unix.Flock(int(fd), unix.LOCK_EX|unix.LOCK_NB); err != unix.EINTR {
+				return
+			}
+		}
+	})
+	if err == unix.EWOULDBLOCK {
+		return ErrLocked
+	}
+	return errors.Join(e, err)
 }

@@ -136,48 +136,58 @@ func (r rootFS) ReadDir(ctx context.Context, name string) ([]transfer.Info, erro
 }
 
 func (r rootFS) Open(_ context.Context, name string) (fsstore.File, error) {
-	return r.open(name, os.O_RDONLY)
+	return r.open(name)
 }
 
-func (r rootFS) Create(_ context.Context, name string, truncate bool) (fsstore.File, error) {
-	f, err := r.open(name, os.O_RDWR|os.O_CREATE)
-	if err != nil {
-		return nil, err
+func (r rootFS) Create(_ context.Context, name string, perm fs.FileMode, truncate bool) (fsstore.File, error) {
+	f, err := r.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL|syscall.O_NONBLOCK, perm)
+	if errors.Is(err, fs.ErrExist) {
+		f, err = r.root.OpenFile(name, os.O_RDWR|syscall.O_NONBLOCK, 0)
 	}
-	if err := lock(f.File); err != nil {
+	if err != nil {
+		return nil, bare(err)
+	}
+	if err := lock(f); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	// Whoever had the lock may have given the file its name and gone.
-	if !r.is(name, f.File) {
+	// Whoever had the lock may have given the file its name and gone; or it is
+	// a link that somebody has put there.
+	fi, ok := r.is(name, f)
+	if !ok {
 		return nil, errors.Join(transfer.ErrBusy, f.Close())
 	}
-	if truncate {
-		if err := f.File.Truncate(0); err != nil {
-			return nil, errors.Join(bare(err), f.Close())
-		}
+	if truncate && fi.Size() > 0 {
+		err = f.Truncate(0)
 	}
-	return f, nil
+	if fi.Mode() != perm {
+		err = errors.Join(err, f.Chmod(perm))
+	}
+	if err != nil {
+		return nil, errors.Join(bare(err), f.Close())
+	}
+	return &file{f, r.root, name, perm}, nil
 }
 
 // open opens a regular file. O_NONBLOCK keeps a named pipe that has taken its
 // place from holding us up.
-func (r rootFS) open(name string, flag int) (*file, error) {
-	f, err := r.root.OpenFile(name, flag|syscall.O_NONBLOCK, 0o600)
+func (r rootFS) open(name string) (*file, error) {
+	f, err := r.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, bare(err)
 	}
-	if !r.is(name, f) {
+	fi, ok := r.is(name, f)
+	if !ok {
 		return nil, errors.Join(fmt.Errorf("not a regular file: %w", errors.ErrUnsupported), f.Close())
 	}
-	return &file{f, r.root, name}, nil
+	return &file{f, r.root, name, fi.Mode()}, nil
 }
 
 // is reports whether name itself, not what it may link to, is the regular
-// file f.
-func (r rootFS) is(name string, f *os.File) bool {
+// file f, and describes it.
+func (r rootFS) is(name string, f *os.File) (fs.FileInfo, bool) {
 	a, err1 := r.root.Lstat(name)
 	b, err2 := f.Stat()
-	return err1 == nil && err2 == nil && a.Mode().IsRegular() && os.SameFile(a, b)
+	return a, err1 == nil && err2 == nil && a.Mode().IsRegular() && os.SameFile(a, b)
 }
 
 func (r rootFS) Replace(_ context.Context, oldname, newname string) error {
@@ -219,10 +229,20 @@ func (r rootFS) SetInfo(_ context.Context, info transfer.Info) error {
 	))
 }
 
+func (r rootFS) Sub(_ context.Context, dir string) (fsstore.FS, error) {
+	sub, err := r.root.OpenRoot(dir)
+	if err != nil {
+		return nil, bare(err)
+	}
+	return rootFS{sub}, nil
+}
+
+func (r rootFS) Close() error { return r.root.Close() }
+
 func (r rootFS) CanHash(context.Context) bool { return true }
 
 func (r rootFS) HashPrefix(ctx context.Context, name string, n int64) (transfer.Prefix, error) {
-	f, err := r.open(name, os.O_RDONLY)
+	f, err := r.open(name)
 	if err != nil {
 		return transfer.Prefix{}, err
 	}
@@ -235,6 +255,7 @@ type file struct {
 	*os.File
 	root *os.Root
 	name string
+	mode fs.FileMode
 }
 
 func (f *file) Flush(context.Context) error { return nil }
@@ -250,7 +271,13 @@ func (f *file) Stat(context.Context) (transfer.Info, error) {
 }
 
 func (f *file) SetInfo(_ context.Context, info transfer.Info) error {
-	return bare(errors.Join(f.File.Chmod(info.Mode), f.root.Chtimes(f.name, time.Time{}, info.ModTime)))
+	if info.Mode != f.mode {
+		if err := f.File.Chmod(info.Mode); err != nil {
+			return err
+		}
+		f.mode = info.Mode
+	}
+	return bare(f.root.Chtimes(f.name, time.Time{}, info.ModTime))
 }
 
 func (f *file) Truncate(_ context.Context, size int64) error { return f.File.Truncate(size) }

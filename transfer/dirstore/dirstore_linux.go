@@ -33,7 +33,7 @@ func (s *Store) CommitAll(ctx context.Context, uploads []transfer.Upload, readBa
 	if len(group) == 0 {
 		return errs
 	}
-	for i, err := range s.fs.CommitGroup(ctx, group, readBack, func() error { return unix.Syncfs(int(s.top.Fd())) }) {
+	for i, err := range s.fs.CommitGroup(ctx, group, readBack, func([]string) error { return unix.Syncfs(int(s.top.Fd())) }) {
 		errs[of[i]] = err
 	}
 	return errs
@@ -47,4 +47,9 @@ func (s *Store) sameDevice(dir string) bool {
 }
 
 // DropCache makes the next read come from the disk, once the file is synced.
-func (f *file) DropCache() { _ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) }
+func (f *file) DropCache() {
+	c, err := f.SyscallConn()
+	if err == nil {
+		_ = c.Control(func(fd uintptr) { _ = unix.Fadvise(int(fd), 0, 0, unix.FADV_DONTNEED) }) // only advice
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"sync"
 	"time"
 
@@ -23,6 +24,7 @@ type file struct {
 	conn *conn
 	f    *sftp.File
 	name string
+	mode fs.FileMode     // as far as it is known
 	ctx  context.Context // of the opening, for io.WriterAt
 
 	slots chan struct{} // one for each write in flight
@@ -116,11 +118,15 @@ func (f *file) Truncate(ctx context.Context, size int64) error {
 	return f.fs.why(ctx, f.name, f.do(ctx, func() error { return f.f.Truncate(size) }))
 }
 
-// SetInfo sends its two requests at once.
+// SetInfo sends its requests at once.
 func (f *file) SetInfo(ctx context.Context, info transfer.Info) error {
 	return f.do(ctx, func() error {
 		mode := make(chan error, 1)
-		go func() { mode <- f.f.Chmod(info.Mode) }()
+		if info.Mode == f.mode {
+			mode <- nil
+		} else {
+			go func() { mode <- f.f.Chmod(info.Mode) }()
+		}
 		err := f.conn.sftp.Chtimes(f.fs.path(f.name), time.Now(), info.ModTime)
 		return errors.Join(err, <-mode)
 	})

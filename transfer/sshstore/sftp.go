@@ -165,15 +165,19 @@ func (s *sftpFS) ReadDir(ctx context.Context, name string) ([]transfer.Info, err
 }
 
 func (s *sftpFS) Open(ctx context.Context, name string) (fsstore.File, error) {
-	return s.open(ctx, name, func(c *sftp.Client) (*sftp.File, error) { return c.Open(s.path(name)) })
+	f, err := s.open(ctx, name, func(c *sftp.Client) (*sftp.File, error) { return c.Open(s.path(name)) })
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
-func (s *sftpFS) Create(ctx context.Context, name string, truncate bool) (fsstore.File, error) {
+func (s *sftpFS) Create(ctx context.Context, name string, perm fs.FileMode, truncate bool) (fsstore.File, error) {
 	flags := os.O_RDWR | os.O_CREATE
 	if truncate {
 		flags |= os.O_TRUNC
 	}
-	var f fsstore.File
+	var f *file
 	err := s.inTop(ctx, name, func() (err error) {
 		f, err = s.open(ctx, name, func(c *sftp.Client) (*sftp.File, error) {
 			// Exclusive: a link that somebody has put there is not followed.
@@ -191,7 +195,7 @@ func (s *sftpFS) Create(ctx context.Context, name string, truncate bool) (fsstor
 			if err != nil {
 				return nil, err
 			}
-			if err := f.Chmod(0o600); err != nil {
+			if err := f.Chmod(perm); err != nil {
 				return nil, errors.Join(err, f.Close())
 			}
 			return f, nil
@@ -201,10 +205,11 @@ func (s *sftpFS) Create(ctx context.Context, name string, truncate bool) (fsstor
 	if err != nil {
 		return nil, s.why(ctx, name, err)
 	}
+	f.mode = perm
 	return f, nil
 }
 
-func (s *sftpFS) open(ctx context.Context, name string, open func(c *sftp.Client) (*sftp.File, error)) (fsstore.File, error) {
+func (s *sftpFS) open(ctx context.Context, name string, open func(c *sftp.Client) (*sftp.File, error)) (*file, error) {
 	c, err := s.link.get(ctx)
 	if err != nil {
 		return nil, err
@@ -290,6 +295,13 @@ func (s *sftpFS) SetInfo(ctx context.Context, info transfer.Info) error {
 
 // SyncDir does nothing: SFTP has no way to.
 func (s *sftpFS) SyncDir(context.Context, string) error { return nil }
+
+// Sub costs nothing: the server walks the whole way each time.
+func (s *sftpFS) Sub(_ context.Context, dir string) (fsstore.FS, error) {
+	return &sftpFS{link: s.link, dir: s.path(dir)}, nil
+}
+
+func (s *sftpFS) Close() error { return nil }
 
 func (s *sftpFS) CanHash(ctx context.Context) bool { return s.link.hasShell(ctx) }
 

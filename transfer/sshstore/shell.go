@@ -211,6 +211,22 @@ func (l *link) hashPrefix(ctx context.Context, full string, n int64) (sum [sha25
 	return sum, nil
 }
 
+// syncFS makes all that was written to the file systems of some files
+// durable. That the shell sees the files shows that it sees the same ones.
+func (l *link) syncFS(ctx context.Context, files []string) error {
+	var script strings.Builder
+	script.WriteString("sync -f --")
+	for _, f := range files {
+		script.WriteString(" " + shellQuote(f))
+	}
+	script.WriteString(" && echo synced\n")
+	out, err := l.run(ctx, script.String())
+	if err == nil && lastLine(out) != "synced" {
+		err = errNoShell
+	}
+	return err
+}
+
 func lastLine(out string) string {
 	out = strings.TrimRight(out, "\n")
 	return out[strings.LastIndexByte(out, '\n')+1:]

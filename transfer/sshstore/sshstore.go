@@ -17,7 +17,8 @@
 //   - A connection from which nothing comes for four keep-alive intervals is
 //     given up. However many calls find it gone, it is dialled once.
 //   - After Close every call returns fs.ErrClosed, and nothing runs any more.
-//   - What is committed has been fsynced where the server can (OpenSSH since 6.5),
+//   - What is committed has been fsynced where the server can (OpenSSH since 6.5) or,
+//     for many files at once, with sync -f where the account may run programs,
 //     and takes the place of its predecessor in one step.
 //   - A full disk is syscall.ENOSPC and a read-only one syscall.EROFS where the
 //     server tells how full its disks are, though SFTP has no words for them.
@@ -128,12 +129,12 @@ func (c *Config) addr() string {
 }
 
 // Store is a directory of another machine. It is a [transfer.Tree],
-// [transfer.Hasher], [transfer.Clock] and [diskspace.Stater], and its uploads
-// are [transfer.Copier]; what the far side lacks is errors.ErrUnsupported.
+// [transfer.GroupCommitter], [transfer.Hasher], [transfer.Clock] and
+// [diskspace.Stater], and its uploads are [transfer.Copier]; what the far side lacks is errors.ErrUnsupported.
 // It is safe for concurrent use, on one connection.
 type Store struct {
 	transfer.Tree // of the directory
-	hasher        transfer.Hasher
+	files         *fsstore.Store
 	link          *link
 	fs            *sftpFS
 }
@@ -167,7 +168,22 @@ func (s *Store) Close() error { return s.link.close() }
 
 // HashPrefix implements [transfer.Hasher] with sha256sum on the far side.
 func (s *Store) HashPrefix(ctx context.Context, name string, n int64) (transfer.Prefix, error) {
-	return s.hasher.HashPrefix(ctx, name, n)
+	return s.files.HashPrefix(ctx, name, n)
+}
+
+// CommitAll implements [transfer.GroupCommitter] with two runs of sync -f on
+// the far side for a group: one before the files get their names, one after.
+// Where that cannot be, the files are fsynced one by one.
+func (s *Store) CommitAll(ctx context.Context, uploads []transfer.Upload, readBack bool) []error {
+	return s.files.CommitGroup(ctx, uploads, readBack, func(names []string) error {
+		if len(uploads) == 1 || !s.fs.CanHash(ctx) {
+			return noShell(ctx)
+		}
+		for i, name := range names {
+			names[i] = s.fs.path(name)
+		}
+		return s.link.syncFS(ctx, names)
+	})
 }
 
 // Usage implements [diskspace.Stater] with statvfs@openssh.com. A name that

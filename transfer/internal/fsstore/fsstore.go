@@ -14,6 +14,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"iter"
@@ -37,7 +38,7 @@ type FS interface {
 	Lstat(ctx context.Context, name string) (transfer.Info, error)
 	ReadDir(ctx context.Context, name string) ([]transfer.Info, error)
 	Open(ctx context.Context, name string) (File, error)
-	Create(ctx context.Context, name string, truncate bool) (File, error) // for reading and writing; a new one has mode 0600
+	Create(ctx context.Context, name string, perm fs.FileMode, truncate bool) (File, error) // for reading and writing; it gets mode perm
 	Replace(ctx context.Context, oldname, newname string) error
 	Rename(ctx context.Context, oldname, newname string) error // fs.ErrExist if newname is there
 	Remove(ctx context.Context, name string) error
@@ -47,6 +48,11 @@ type FS interface {
 	SyncDir(ctx context.Context, name string) error
 	CanHash(ctx context.Context) bool // whether HashPrefix is supported
 	transfer.Hasher
+
+	// Sub is the directory dir as a file system of its own, so that the way to
+	// it is gone once for many files. It may say only later that there is none.
+	Sub(ctx context.Context, dir string) (FS, error)
+	io.Closer // of what Sub returned
 }
 
 // File is an open file of an [FS]. WriteAt may return before the bytes are
@@ -65,8 +71,77 @@ type File interface {
 
 // Store is a [transfer.Tree] on an FS.
 type Store struct {
-	FS      FS
-	uploads sync.Map // names being uploaded
+	FS FS
+
+	mu      sync.Mutex
+	uploads map[string]bool    // names being uploaded
+	dirs    map[string]*subdir // by name; those with uploads in them
+}
+
+// subdir is a directory with uploads in it.
+type subdir struct {
+	FS
+	name string
+	uses int
+}
+
+// begin takes a name for an upload.
+func (s *Store) begin(name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.uploads[name] {
+		return fmt.Errorf("%w: %s", transfer.ErrBusy, name)
+	}
+	if s.uploads == nil {
+		s.uploads, s.dirs = make(map[string]bool), make(map[string]*subdir)
+	}
+	s.uploads[name] = true
+	return nil
+}
+
+func (s *Store) end(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.uploads, name)
+}
+
+// enter opens the directory dir, or returns the one that other uploads use.
+func (s *Store) enter(ctx context.Context, dir string) (*subdir, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := s.dirs[dir]
+	if d == nil {
+		sub, err := s.FS.Sub(ctx, dir)
+		if err != nil {
+			return nil, err
+		}
+		d = &subdir{FS: sub, name: dir}
+		s.dirs[dir] = d
+	}
+	d.uses++
+	return d, nil
+}
+
+func (s *Store) leave(d *subdir) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d.uses--; d.uses > 0 {
+		return nil
+	}
+	if s.dirs[d.name] == d {
+		delete(s.dirs, d.name)
+	}
+	return d.Close()
+}
+
+// gone keeps other uploads from entering a directory that has been removed.
+func (s *Store) gone(d *subdir) error {
+	s.mu.Lock()
+	if s.dirs[d.name] == d {
+		delete(s.dirs, d.name)
+	}
+	s.mu.Unlock()
+	return s.leave(d)
 }
 
 func (s *Store) Stat(ctx context.Context, name string) (transfer.Info, error) {
@@ -186,7 +261,7 @@ func (s *Store) Symlink(ctx context.Context, info transfer.Info) error {
 	if err := s.mkdir(ctx, dir, 0o777); err != nil {
 		return err
 	}
-	part := hidden(linkPrefix, info.Name)
+	part := path.Join(dir, hidden(linkPrefix, info.Name))
 	if err := s.FS.Remove(ctx, part); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -240,15 +315,11 @@ func validBelow(name string) error {
 	return transfer.ValidName(name)
 }
 
-// hidden is the reserved name for something that belongs to name. It is short
-// enough whatever the length of name.
+// hidden is the reserved name, in the directory of name, for something that
+// belongs to name. It is short enough whatever the length of name.
 func hidden(prefix, name string) string {
 	sum := sha256.Sum256([]byte(path.Base(name)))
-	h := prefix + hex.EncodeToString(sum[:16])
-	if dir := path.Dir(name); dir != "." {
-		return dir + "/" + h
-	}
-	return h
+	return prefix + hex.EncodeToString(sum[:16])
 }
 
 func isHidden(name string) bool {

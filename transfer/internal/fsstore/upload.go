@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"hash"
 	"io"
 	"io/fs"
@@ -34,34 +33,51 @@ func (s *Store) Create(ctx context.Context, info transfer.Info) (transfer.Upload
 	if err := validBelow(info.Name); err != nil {
 		return nil, err
 	}
+	if err := s.begin(info.Name); err != nil {
+		return nil, err
+	}
 	u := &Upload{
-		store: s, ctx: ctx, info: info, hash: sha256.New(), interval: firstNote,
+		store: s, ctx: ctx, info: info, base: path.Base(info.Name), hash: sha256.New(), interval: firstNote,
 		part: hidden(partPrefix, info.Name), kept: hidden(keptPrefix, info.Name),
 	}
-	if _, busy := s.uploads.LoadOrStore(info.Name, true); busy {
-		return nil, fmt.Errorf("%w: %s", transfer.ErrBusy, info.Name)
-	}
-	create := func() (err error) {
-		u.file, err = s.FS.Create(ctx, u.part, !u.resumable())
-		return err
-	}
-	err := create()
+	err := u.create()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if err = s.mkdir(ctx, path.Dir(info.Name), 0o777); err == nil {
-			err = create()
+			err = u.create()
 		}
 	case errors.Is(err, fs.ErrPermission):
 		// What was cut just before it got its name has its mode already.
-		if s.FS.Remove(ctx, u.part) == nil {
-			err = create()
+		if s.FS.Remove(ctx, path.Join(path.Dir(info.Name), u.part)) == nil {
+			err = u.create()
 		}
 	}
 	if err != nil {
-		s.uploads.Delete(info.Name)
+		s.end(info.Name)
 		return nil, err
 	}
 	return u, nil
+}
+
+// create opens the hidden file in its directory.
+func (u *Upload) create() error {
+	dir, err := u.store.enter(u.ctx, path.Dir(u.info.Name))
+	if err != nil {
+		return err
+	}
+	perm := fs.FileMode(0o600)
+	if !u.resumable() {
+		perm = u.info.Mode.Perm() // it need not be opened again
+	}
+	u.file, err = dir.Create(u.ctx, u.part, perm, !u.resumable())
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return errors.Join(err, u.store.gone(dir))
+	case err != nil:
+		return errors.Join(err, u.store.leave(dir))
+	}
+	u.dir = dir
+	return nil
 }
 
 // Upload is a [transfer.Upload] and a [transfer.Copier].
@@ -69,6 +85,8 @@ type Upload struct {
 	store      *Store
 	ctx        context.Context // of Create, for Write
 	info       transfer.Info
+	dir        *subdir // in which base, part and kept are
+	base       string
 	part, kept string
 	file       File
 	hash       hash.Hash
@@ -116,8 +134,8 @@ func (u *Upload) Resume(ctx context.Context, same func(transfer.Kept) (bool, err
 // holds reports whether the file still holds what the state says, whatever
 // crash or disk has had its hands on it since.
 func (u *Upload) holds(ctx context.Context, st state) (bool, error) {
-	if u.store.FS.CanHash(ctx) {
-		p, err := u.store.FS.HashPrefix(ctx, u.part, st.size)
+	if u.dir.CanHash(ctx) {
+		p, err := u.dir.HashPrefix(ctx, u.part, st.size)
 		if !errors.Is(err, errors.ErrUnsupported) {
 			return err == nil && p.Sum == st.sum(), err
 		}
@@ -131,7 +149,7 @@ func (u *Upload) holds(ctx context.Context, st state) (bool, error) {
 }
 
 func (u *Upload) readState(ctx context.Context) (state, error) {
-	f, err := u.store.FS.Open(ctx, u.kept)
+	f, err := u.dir.Open(ctx, u.kept)
 	if err != nil {
 		return state{}, err
 	}
@@ -152,7 +170,7 @@ func (u *Upload) begin() error {
 	if !u.resumable() {
 		return nil
 	}
-	if err := u.store.FS.Remove(u.ctx, u.kept); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := u.dir.Remove(u.ctx, u.kept); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return u.file.Truncate(u.ctx, 0)
@@ -188,7 +206,7 @@ func (u *Upload) note(ctx context.Context) error {
 	if err := u.file.Flush(ctx); err != nil {
 		return err
 	}
-	if !u.store.FS.CanHash(ctx) {
+	if !u.dir.CanHash(ctx) {
 		if err := u.file.Sync(ctx); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 			return err
 		}
@@ -198,7 +216,7 @@ func (u *Upload) note(ctx context.Context) error {
 		return err
 	}
 	if u.state == nil {
-		if u.state, err = u.store.FS.Create(ctx, u.kept, false); err != nil {
+		if u.state, err = u.dir.Create(ctx, u.kept, 0o600, false); err != nil {
 			return err
 		}
 	}
@@ -214,16 +232,16 @@ func (u *Upload) Copy(ctx context.Context, n int64, state hash.Hash) error {
 	if err := u.begin(); err != nil {
 		return err
 	}
-	if there, ok := u.store.FS.(interface {
+	if there, ok := u.dir.FS.(interface {
 		CopyPrefix(ctx context.Context, oldname, newname string, n int64) error
 	}); ok {
-		if err := there.CopyPrefix(ctx, u.info.Name, u.part, n); err != nil {
+		if err := there.CopyPrefix(ctx, u.base, u.part, n); err != nil {
 			return err
 		}
 		u.off, u.hash = n, state
 		return nil
 	}
-	f, err := u.store.FS.Open(ctx, u.info.Name)
+	f, err := u.dir.Open(ctx, u.base)
 	if err != nil {
 		return err
 	}
@@ -242,8 +260,8 @@ func (u *Upload) Commit(ctx context.Context, readBack bool) error {
 	if err := u.finish(ctx); err != nil {
 		return u.seen(err)
 	}
-	if err := u.file.Sync(ctx); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return u.seen(err)
+	if err := u.sync(ctx); err != nil {
+		return err
 	}
 	if readBack {
 		if err := u.readBack(ctx); err != nil {
@@ -253,7 +271,7 @@ func (u *Upload) Commit(ctx context.Context, readBack bool) error {
 	if err := u.show(ctx); err != nil {
 		return err
 	}
-	return u.store.FS.SyncDir(ctx, path.Dir(u.info.Name))
+	return u.dir.SyncDir(ctx, ".")
 }
 
 // finish gives the file its length, mode and time.
@@ -273,6 +291,13 @@ func (u *Upload) finish(ctx context.Context) error {
 	return u.file.SetInfo(ctx, u.info)
 }
 
+func (u *Upload) sync(ctx context.Context) error {
+	if err := u.file.Sync(ctx); !errors.Is(err, errors.ErrUnsupported) {
+		return u.seen(err)
+	}
+	return nil
+}
+
 // readBack compares what is stored with what was written. Bytes that differ
 // are no good to anybody and go.
 func (u *Upload) readBack(ctx context.Context) error {
@@ -281,8 +306,8 @@ func (u *Upload) readBack(ctx context.Context) error {
 	}
 	var p transfer.Prefix
 	err := errors.ErrUnsupported
-	if u.resumable() && u.store.FS.CanHash(ctx) {
-		p, err = u.store.FS.HashPrefix(ctx, u.part, u.off)
+	if u.resumable() && u.dir.CanHash(ctx) {
+		p, err = u.dir.HashPrefix(ctx, u.part, u.off)
 	}
 	if errors.Is(err, errors.ErrUnsupported) {
 		p, err = transfer.HashReader(ctx, u.file.Reader(ctx, 0), u.off)
@@ -307,14 +332,14 @@ func (u *Upload) show(ctx context.Context) error {
 			}
 		}
 		u.state, u.noted = nil, 0
-		if err := u.store.FS.Remove(ctx, u.kept); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := u.dir.Remove(ctx, u.kept); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	err := u.store.FS.Replace(ctx, u.part, u.info.Name)
+	err := u.dir.Replace(ctx, u.part, u.base)
 	if err != nil {
 		// It may have been done, and only the answer is lost.
-		_, gone := u.store.FS.Lstat(ctx, u.part)
+		_, gone := u.dir.Lstat(ctx, u.part)
 		u.done = errors.Is(gone, fs.ErrNotExist)
 		return err
 	}
@@ -328,8 +353,8 @@ func (u *Upload) discard(ctx context.Context) error {
 		// A server may close the file later, and free its space only then.
 		err = u.file.Truncate(ctx, 0)
 	}
-	err = errors.Join(err, u.store.FS.Remove(ctx, u.part))
-	if e := u.store.FS.Remove(ctx, u.kept); !errors.Is(e, fs.ErrNotExist) {
+	err = errors.Join(err, u.dir.Remove(ctx, u.part))
+	if e := u.dir.Remove(ctx, u.kept); !errors.Is(e, fs.ErrNotExist) {
 		err = errors.Join(err, e)
 	}
 	return err
@@ -360,17 +385,19 @@ func (u *Upload) Close() error {
 		err = errors.Join(err, u.state.Close())
 	}
 	u.file, u.state = nil, nil
-	u.store.uploads.Delete(u.info.Name)
+	err = errors.Join(err, u.store.leave(u.dir))
+	u.store.end(u.info.Name)
 	return err
 }
 
-// CommitGroup commits many uploads of the store, where syncAll makes all that
-// was written to it durable.
-func (s *Store) CommitGroup(ctx context.Context, uploads []transfer.Upload, readBack bool, syncAll func() error) []error {
+// CommitGroup commits many uploads of the store. syncAll makes all that was
+// written to the file systems of the named files durable; if it returns
+// errors.ErrUnsupported, the files are synced one by one.
+func (s *Store) CommitGroup(ctx context.Context, uploads []transfer.Upload, readBack bool, syncAll func(names []string) error) []error {
 	errs := make([]error, len(uploads))
 	each := func(f func(u *Upload) error) {
 		var g errgroup.Group
-		g.SetLimit(8) // disks like to have several requests to choose from
+		g.SetLimit(32) // disks and servers like to have several requests to choose from
 		for i, up := range uploads {
 			if errs[i] == nil {
 				g.Go(func() error {
@@ -381,16 +408,41 @@ func (s *Store) CommitGroup(ctx context.Context, uploads []transfer.Upload, read
 		}
 		_ = g.Wait() // the errors are those of the uploads
 	}
+	// oneOfEach returns a file for each directory: all that can be mounted.
+	oneOfEach := func(name func(u *Upload) string) (names []string) {
+		seen := make(map[*subdir]bool)
+		for i, up := range uploads {
+			if u := up.(*Upload); errs[i] == nil && !seen[u.dir] {
+				seen[u.dir] = true
+				names = append(names, path.Join(u.dir.name, name(u)))
+			}
+		}
+		return names
+	}
 	each(func(u *Upload) error { return u.seen(u.finish(ctx)) })
-	err := syncAll()
+	err := syncAll(oneOfEach(func(u *Upload) string { return u.part }))
+	oneByOne := errors.Is(err, errors.ErrUnsupported)
 	each(func(u *Upload) error {
-		if err != nil || !readBack {
+		switch {
+		case oneByOne:
+			if err := u.sync(ctx); err != nil {
+				return err
+			}
+		case err != nil:
 			return u.seen(err)
 		}
-		return u.readBack(ctx)
+		if readBack {
+			return u.readBack(ctx)
+		}
+		return nil
 	})
 	each(func(u *Upload) error { return u.show(ctx) })
-	err = syncAll()
-	each(func(*Upload) error { return err })
+	err = syncAll(oneOfEach(func(u *Upload) string { return u.base }))
+	each(func(u *Upload) error {
+		if errors.Is(err, errors.ErrUnsupported) {
+			return u.dir.SyncDir(ctx, ".")
+		}
+		return err
+	})
 	return errs
 }
