@@ -25,6 +25,9 @@
 //   - Lines of the text have at most 78 characters, except where a single
 //     word or the numbers of a table are longer.
 //   - The HTML is one file: no script, no image, nothing loaded from elsewhere.
+//   - On a screen too narrow for its table the HTML shows each number in lines
+//     that wrap, with the name of its column. (A mail client that drops style
+//     sheets scrolls the table.)
 //   - ReadJSON(WriteJSON(r)) equals r, errors compared by their text, and is
 //     rendered as r is. A byte that is not UTF-8 comes back as its escape, and
 //     OK together with an error as Failed.

@@ -218,6 +218,35 @@ func TestWriteHTML_IsMadeForLightAndDark(t *testing.T) {
 	}
 }
 
+// On a screen too narrow for the table, its rows become lines that wrap, and
+// each number carries the name of its column: nothing is out of sight.
+func TestWriteHTML_NamesTheNumbersOnANarrowScreen(t *testing.T) {
+	t.Parallel()
+	for name, r := range situations() {
+		html := render(t, r.WriteHTML)
+		start := strings.Index(html, `<table class="jobs"`)
+		if start < 0 {
+			require.Empty(t, r.Jobs, name)
+			continue
+		}
+		require.Contains(t, html, "@media (max-width: 720px) {")
+		table, _, _ := strings.Cut(html[start:], "</table>")
+		var columns []string
+		for _, head := range regexp.MustCompile(`<th [^>]*>([^<]*)</th>`).FindAllStringSubmatch(table, -1) {
+			columns = append(columns, head[1])
+		}
+		rows := strings.Split(table, "<tr>")[2:]
+		require.GreaterOrEqual(t, len(rows), len(r.Jobs), name)
+		for _, row := range rows {
+			cells := regexp.MustCompile(`<td[^>]*>`).FindAllString(row, -1)
+			require.Len(t, cells, len(columns), name)
+			for i, cell := range cells[2:] {
+				require.Contains(t, cell, fmt.Sprintf(`data-name="%s "`, columns[i+2]), name)
+			}
+		}
+	}
+}
+
 // ReadJSON(WriteJSON(r)) equals r, errors compared by their text, and is
 // rendered as r is.
 func TestReadJSON_ReadsWhatWriteJSONWrote(t *testing.T) {

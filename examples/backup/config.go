@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"net"
 	"path"
 	"path/filepath"
 	"strings"
@@ -90,6 +91,19 @@ func (c *config) catchUp() int {
 	default:
 		return *n
 	}
+}
+
+// origin is where the days come from, for keep.Config: the same for all
+// spellings of an address.
+func (c *config) origin() string {
+	if c.Source.Address == "" {
+		return c.Source.Path.String()
+	}
+	host, port, err := net.SplitHostPort(c.Source.Address)
+	if err != nil {
+		host, port = strings.Trim(c.Source.Address, "[]"), "22"
+	}
+	return c.Source.Path.String() + " on " + net.JoinHostPort(host, port)
 }
 
 func (c *config) zone() *time.Location {

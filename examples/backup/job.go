@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"slices"
@@ -107,8 +108,8 @@ func (j *job) open(ctx context.Context, given bool) (*sides, error) {
 
 func (j *job) connect(ctx context.Context, s *sides, given bool) error {
 	// Not made here: where it is missing, a disk may not be mounted.
-	if _, err := os.Stat(j.targetDir); err != nil {
-		return fmt.Errorf("target: %s: %w; mount its disk, or make the folder", j.targetDir, errors.Unwrap(err))
+	if _, err := os.Stat(j.targetDir); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("target: %s: %w; mount its disk, or make the folder: this program never does", j.targetDir, errors.Unwrap(err))
 	}
 	if !j.dryRun {
 		unlock, err := script.Lock(j.targetDir)
@@ -136,7 +137,7 @@ func (j *job) connect(ctx context.Context, s *sides, given bool) error {
 	}
 	s.Keeper, err = keep.New(keep.Config{
 		Source: source, SourceDays: j.sourceDays, Target: target, TargetDays: j.targetDays,
-		Settled: time.Duration(j.Source.Settled), Marker: j.Source.Marker, CatchUp: catchUp,
+		Origin: j.origin(), Settled: time.Duration(j.Source.Settled), Marker: j.Source.Marker, CatchUp: catchUp,
 		Keep: keepDays, Reserve: j.Target.Reserve, Transfer: s.options, Logger: j.logger,
 	})
 	if err != nil {

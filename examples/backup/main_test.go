@@ -142,3 +142,20 @@ func TestSimulate_SaysThatItIsSynthetic(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(text), "synthetic, not measured")
 }
+
+// A target knows its source again however the address is written, and tells
+// it from another port or folder.
+func TestOrigin_IsTheSameForAllSpellings(t *testing.T) {
+	t.Parallel()
+	origin := func(address, path string) string {
+		c := new(config)
+		c.Source.Address, c.Source.Path = address, julian.MustParsePattern(path)
+		return c.origin()
+	}
+	const days = "/data/%Y/%j"
+	require.Equal(t, origin("supim.example.org", days), origin("supim.example.org:22", days))
+	require.Equal(t, origin("2001:db8::1", days), origin("[2001:db8::1]:22", days))
+	require.NotEqual(t, origin("supim.example.org", days), origin("supim.example.org:2222", days))
+	require.NotEqual(t, origin("supim.example.org", days), origin("supim.example.org", "/data2/%Y/%j"))
+	require.NotEqual(t, origin("supim.example.org", days), origin("", days))
+}

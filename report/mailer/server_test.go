@@ -6,7 +6,9 @@ import (
 	"errors"
 	"io"
 	"log"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 
@@ -25,6 +27,8 @@ type server struct {
 	tls      *tls.Config
 	implicit bool
 	login    bool
+	// mechanisms of the login, by name; nil: PLAIN alone.
+	mechanisms map[string]func(check func(user, password string) error) sasl.Server
 	// Each may return an error to refuse, or close the connection.
 	onMail func(c net.Conn) error
 	onRcpt func(c net.Conn, to string) error
@@ -32,10 +36,11 @@ type server struct {
 
 	addr string
 
-	mu     sync.Mutex
-	got    []smtpsink.Message
-	secure []bool // whether each came over TLS
-	logins int    // attempts
+	mu        sync.Mutex
+	got       []smtpsink.Message
+	secure    []bool // whether each came over TLS
+	logins    int    // attempts
+	mechanism string // of the last one
 }
 
 func (s *server) start(t *testing.T) *server {
@@ -78,17 +83,25 @@ func (s *serverSession) Reset()        { s.Message = smtpsink.Message{} }
 func (s *serverSession) Logout() error { return nil }
 
 func (s *serverSession) AuthMechanisms() []string {
-	if s.server.login {
-		return []string{"PLAIN"}
+	switch {
+	case !s.server.login:
+		return nil
+	case s.server.mechanisms == nil:
+		return []string{sasl.Plain}
 	}
-	return nil
+	return slices.Sorted(maps.Keys(s.server.mechanisms))
 }
 
-func (s *serverSession) Auth(string) (sasl.Server, error) {
-	return sasl.NewPlainServer(func(_, user, password string) error {
-		s.server.mu.Lock()
-		defer s.server.mu.Unlock()
-		s.server.logins++
+func (s *serverSession) Auth(mechanism string) (sasl.Server, error) {
+	s.server.mu.Lock()
+	defer s.server.mu.Unlock()
+	s.server.logins++
+	s.server.mechanism = mechanism
+	server := s.server.mechanisms[mechanism]
+	if server == nil {
+		server = plainLogin
+	}
+	return server(func(user, password string) error {
 		if user != "supim" || password != "secret" {
 			return smtp.ErrAuthFailed
 		}

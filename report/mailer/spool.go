@@ -35,7 +35,7 @@ type SpooledError struct {
 }
 
 func (e *SpooledError) Error() string {
-	return fmt.Sprintf("mailer: spool %s: %d waiting since %s, sent with the next run: %v",
+	return fmt.Sprintf("mailer: spool %s: %d waiting since %s, will be tried again by the next run: %v",
 		e.Dir, e.Waiting, e.Since.UTC().Format("2006-01-02 15:04:05 UTC"), e.Err)
 }
 

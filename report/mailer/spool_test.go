@@ -142,6 +142,7 @@ func TestSpool_LosesNothingWhenTheServerIsDown(t *testing.T) {
 	require.Equal(t, dir, e.Dir)
 	require.True(t, numbered(t, 1).Date.Equal(e.Since))
 	require.ErrorIs(t, err, errDown)
+	require.ErrorContains(t, err, "will be tried again by the next run", "whether it is sent then nobody knows")
 	require.Len(t, files(t, dir), 3)
 
 	server, smtp := sink(t)

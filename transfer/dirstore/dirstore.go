@@ -8,6 +8,7 @@
 //   - What is committed has been fsynced, and its directory after it.
 //     (Windows cannot fsync a directory.)
 //   - An upload that another process has begun is left alone. (Not on Windows.)
+//   - Folders that their owner may not write into can be removed.
 package dirstore
 
 import (
@@ -18,6 +19,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"strings"
 	"syscall"
 	"time"
 
@@ -70,18 +72,85 @@ func (s *Store) Usage(_ context.Context, name string) (diskspace.Usage, error) {
 	return diskspace.Stat(path.Join(s.root.Name(), name))
 }
 
-// RemoveAll removes name with all that is in it, durably.
+// RemoveAll removes name with all that is in it, durably. Folders in it that
+// their owner may not write into, or list, are opened to the owner first.
 func (s *Store) RemoveAll(_ context.Context, name string) error {
 	if err := transfer.ValidName(name); err != nil {
 		return err
 	}
-	if err := s.root.RemoveAll(name); err != nil {
+	err := s.root.RemoveAll(name)
+	if errors.Is(err, fs.ErrPermission) {
+		if err = s.unlock(name); err == nil {
+			err = s.root.RemoveAll(name)
+		}
+	}
+	if err != nil {
 		return bare(err)
 	}
 	if err := durable.SyncDir(s.root, path.Dir(name)); !errors.Is(err, fs.ErrNotExist) {
 		return bare(err)
 	}
 	return nil // gone with all above it
+}
+
+// unlock lets the owner of name and of the folders in it do everything there.
+func (s *Store) unlock(name string) error {
+	fi, err := s.root.Lstat(name)
+	if err != nil || !fi.IsDir() {
+		return err
+	}
+	if fi.Mode()&0o700 != 0o700 {
+		if err := s.root.Chmod(name, fi.Mode()|0o700); err != nil {
+			return err
+		}
+	}
+	dir, err := s.root.Open(name)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	entries, err := dir.ReadDir(-1)
+	for _, e := range entries {
+		if e.IsDir() {
+			err = errors.Join(err, s.unlock(path.Join(name, e.Name())))
+		}
+	}
+	return err
+}
+
+// RemoveReserved removes from the folder dir and those below it, durably, what
+// has a name of the library's own (transfer.ReservedPrefix): what interrupted
+// uploads have left, which List does not show. The folders keep their modes and
+// times. It is for a folder into which nothing is being uploaded.
+func (s *Store) RemoveReserved(ctx context.Context, dir string) error {
+	if err := transfer.ValidName(dir); err != nil {
+		return err
+	}
+	files := rootFS{s.root}
+	was, err := files.Lstat(ctx, dir)
+	if err != nil {
+		return err
+	}
+	infos, err := files.ReadDir(ctx, dir)
+	opened := false
+	for _, info := range infos {
+		switch {
+		case strings.HasPrefix(path.Base(info.Name), transfer.ReservedPrefix):
+			if !opened {
+				opened = true
+				open := was
+				open.Mode |= 0o700
+				err = errors.Join(err, files.SetInfo(ctx, open))
+			}
+			err = errors.Join(err, s.RemoveAll(ctx, info.Name))
+		case info.Mode.IsDir():
+			err = errors.Join(err, s.RemoveReserved(ctx, info.Name))
+		}
+	}
+	if opened {
+		err = errors.Join(err, files.SetInfo(ctx, was))
+	}
+	return err
 }
 
 // Now implements [transfer.Clock] by the clock of this machine.

@@ -15,6 +15,10 @@
 // kept day. sha256sum -c reads the manifest. A file of its name at the source is
 // left out.
 //
+// The target remembers in ".obskeep-origin" whose days it holds (Config.Origin).
+// Links are not followed in it: one in the place of a folder is an
+// [*InTheWayError].
+//
 // When the source of a kept day changes later, the day stays as it is, and the
 // new state is kept beside it as a revision: 268.rev2, 268.rev3.
 //
@@ -25,9 +29,15 @@
 //   - A run that was cut or killed is gone on with by the next.
 //   - Each kept file was read back and compared with what the source sent.
 //   - A file that cannot be read does not keep the others from being kept; it is named.
+//     So is one whose name is reserved (".obskeep-…"), which is not kept.
+//   - What an earlier run fetched is compared with the source again before it is kept.
+//   - No file that was cut in the middle gets into a kept day, if the target can
+//     find such (dirstore does).
+//   - Files have the modes of the source, but their owner can read them, and list folders.
 //   - A day whose source changes while it is fetched is not kept as it is.
 //   - A day that does not fit, with the reserve, is not begun.
 //   - Days missed while nothing ran are caught up.
+//   - The days of two sources are not mixed in one place, if they have an Origin each.
 //   - Kept days go only when newer ones are there in the number to keep, oldest first,
 //     and never the newest; none goes in a run in which something failed, unless
 //     to make room.

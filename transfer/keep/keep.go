@@ -40,6 +40,10 @@ type Config struct {
 	// Keep is the number of days to keep. Zero means all.
 	Keep int
 
+	// Origin says where the source is, as a person would: the target remembers
+	// it, and is not mixed with the days of another. Empty means that nobody asks.
+	Origin string
+
 	// Reserve is what stays free in the target, if that can tell how much
 	// there is (diskspace.Stater). Zero means that days must just fit.
 	Reserve diskspace.Reserve

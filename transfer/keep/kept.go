@@ -30,6 +30,8 @@ type found struct {
 	kept  []Kept
 	stage []string // of days half fetched
 	trash []string // of days half removed
+
+	inTheWay map[string]fs.FileMode // what is no folder and may have the name of one
 }
 
 // Kept lists the kept days, oldest first.
@@ -43,7 +45,7 @@ func (k *Keeper) Kept(ctx context.Context) ([]Kept, error) {
 
 // find walks only the folders that may lead to a day.
 func (k *Keeper) find(ctx context.Context) (found, error) {
-	var f found
+	f := found{inTheWay: make(map[string]fs.FileMode)}
 	type state struct {
 		n   int
 		dir string
@@ -57,11 +59,10 @@ func (k *Keeper) find(ctx context.Context) (found, error) {
 				if err != nil {
 					return f, fmt.Errorf("list %s: %w", k.place(dir), err)
 				}
-				if !info.Mode.IsDir() {
-					continue
-				}
 				base := path.Base(info.Name)
 				switch {
+				case !info.Mode.IsDir():
+					f.inTheWay[info.Name] = info.Mode
 				case strings.HasPrefix(base, stagePrefix):
 					f.stage = append(f.stage, info.Name)
 				case strings.HasPrefix(base, trashPrefix):

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"time"
 
@@ -48,6 +49,7 @@ type Day struct {
 	room    int64                    // and what is to be fetched of it
 	clash   bool                     // a file where there was a folder, or the reverse
 	touched bool                     // Changed by times alone, it may be
+	closed  []string                 // what its owner could not read with the mode it has at the source, folders first
 	files   map[string]transfer.Info // regular files, by their names in the folder
 }
 
@@ -92,13 +94,17 @@ func (p *Plan) Notes(removed []Kept) []string {
 // Plan looks at the day last and the n days before, at those missed since the
 // last day kept, and at older gaps within CatchUp, which are filled if they can
 // be but not complained of. Days before today should be there and complete.
-// A day that cannot be looked at does not keep the plan from being made.
+// A day that cannot be looked at does not keep the plan from being made. A
+// target with the days of another source does: [*OriginError].
 func (k *Keeper) Plan(ctx context.Context, today, last julian.Date, n int) (*Plan, error) {
 	if !today.IsValid() || !last.IsValid() || n < 0 {
 		return nil, fmt.Errorf("keep: no plan for %v and %d days before", last, n)
 	}
 	if _, err := k.c.Source.Stat(ctx, "."); err != nil {
 		return nil, fmt.Errorf("keep: source: %w", err)
+	}
+	if err := k.checkOrigin(ctx); err != nil {
+		return nil, fmt.Errorf("keep: target: %w", err)
 	}
 	now, err := k.sourceNow(ctx)
 	if err != nil {
@@ -146,7 +152,7 @@ func (k *Keeper) Plan(ctx context.Context, today, last julian.Date, n int) (*Pla
 		if !ok {
 			continue
 		}
-		day := k.look(ctx, d, held[d], now)
+		day := k.look(ctx, d, held[d], f.inTheWay, now)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -175,13 +181,19 @@ func (k *Keeper) Plan(ctx context.Context, today, last julian.Date, n int) (*Pla
 }
 
 // look finds out how one day stands.
-func (k *Keeper) look(ctx context.Context, d julian.Date, kept Kept, now time.Time) Day {
+func (k *Keeper) look(ctx context.Context, d julian.Date, kept Kept, inTheWay map[string]fs.FileMode, now time.Time) Day {
 	day := Day{Date: d, Source: k.c.SourceDays.Format(d), Target: k.c.TargetDays.Format(d), Before: kept}
 	isKept := len(kept.Dirs) > 0
 	from := beside(day.Target, stagePrefix)
 	if isKept {
 		day.Target = revName(day.Target, kept.Revisions[len(kept.Revisions)-1]+1)
 		from = kept.Latest()
+	}
+	for dir := day.Target; dir != "."; dir = path.Dir(dir) {
+		if mode, ok := inTheWay[dir]; ok {
+			day.State, day.Err = Unknown, &InTheWayError{Path: k.place(dir), Mode: mode}
+			return day
+		}
 	}
 	p, err := transfer.PlanMirror(ctx, k.c.Target, k.c.Source, k.options(day.Source, from))
 	if err == nil && isKept && slices.ContainsFunc(p.Failed, clashes) {
@@ -215,6 +227,9 @@ func (k *Keeper) look(ctx context.Context, d julian.Date, kept Kept, now time.Ti
 	}
 	for _, s := range p.Steps {
 		day.need += roundUp(s.Info.Size)
+		if opened(s.Info.Mode) != s.Info.Mode {
+			day.closed = append(day.closed, s.Info.Name)
+		}
 		if !s.Info.Mode.IsDir() {
 			entries++
 		}
@@ -242,6 +257,9 @@ func (k *Keeper) look(ctx context.Context, d julian.Date, kept Kept, now time.Ti
 			changes++
 		}
 	}
+	for _, f := range day.Failed {
+		day.closed = append(day.closed, f.Name) // in the stage, after a crash
+	}
 	day.touched = changes == sends
 	age := now.Sub(newest)
 	switch {
@@ -262,6 +280,32 @@ func (k *Keeper) look(ctx context.Context, d julian.Date, kept Kept, now time.Ti
 		day.State = Ready
 	}
 	return day
+}
+
+// InTheWayError says that a file or a symbolic link has the name of a folder
+// that is to hold a day or days. Links are not followed in the target.
+type InTheWayError struct {
+	Path string // as a person finds it
+	Mode fs.FileMode
+}
+
+func (e *InTheWayError) Error() string {
+	if e.Mode&fs.ModeSymlink != 0 {
+		return fmt.Sprintf("%s is a symbolic link, which is not followed; put the folder itself in its place, or mount it there (mount --bind)", e.Path)
+	}
+	return fmt.Sprintf("%s is not a folder; rename it or move it away", e.Path)
+}
+
+// opened is a mode by which the owner can at least read. Without that nobody
+// but root could verify a day, or even list it.
+func opened(mode fs.FileMode) fs.FileMode {
+	switch {
+	case mode.IsDir():
+		return mode | 0o500
+	case mode.IsRegular():
+		return mode | 0o400
+	}
+	return mode
 }
 
 // clashes reports whether a file is to be where a folder is, or the reverse.

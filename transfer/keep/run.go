@@ -56,6 +56,7 @@ func (r Result) Job() report.Job {
 // each is called with every result. Run returns the days removed; the error is
 // for what no single day has to do with.
 func (k *Keeper) Run(ctx context.Context, p *Plan, each func(Result)) (removed []Kept, err error) {
+	err = k.claim(ctx)
 	for _, dir := range p.Trash {
 		err = errors.Join(err, transfer.RemoveAll(ctx, k.c.Target, dir))
 	}
@@ -119,7 +120,12 @@ func (k *Keeper) day(ctx context.Context, day Day, today julian.Date) (r Result)
 	if day.Why != "" {
 		r.Notes = append(r.Notes, day.Why)
 	}
+	reserved := false
 	for _, s := range day.Skipped {
+		if transfer.IsReserved(s.Name) {
+			reserved = true
+			s.Reason = "names that begin with " + transfer.ReservedPrefix + " are this program's own; rename it at the source to have it kept"
+		}
 		r.Notes = append(r.Notes, fmt.Sprintf("left out %q: %s", s.Name, s.Reason))
 	}
 	for _, f := range day.Failed {
@@ -146,7 +152,7 @@ func (k *Keeper) day(ctx context.Context, day Day, today julian.Date) (r Result)
 	case Ready, Changed:
 		k.keep(ctx, &r)
 	}
-	if len(day.Failed) > 0 || r.Unverified > 0 {
+	if len(day.Failed) > 0 || r.Unverified > 0 || reserved {
 		r.Outcome = max(r.Outcome, report.Warning)
 	}
 	r.Outcome, r.Err = max(r.Outcome, level), errors.Join(damage, r.Err)
@@ -224,12 +230,22 @@ func (k *Keeper) fetch(ctx context.Context, r *Result, stage string) ([]*transfe
 		return nil, err
 	}
 	r.sent = make(map[string][sha256.Size]byte)
-	if r.State == Changed && r.Before.Sealed && !r.damaged && !r.clash {
+	o := k.options(r.Source, stage)
+	switch _, err := k.c.Target.Stat(ctx, stage); {
+	case err == nil:
+		// Nobody knows what has become of it since an earlier run was cut.
+		o.Verify = transfer.VerifyAll
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	case r.State == Changed && r.Before.Sealed && !r.damaged && !r.clash:
 		if err := k.seed(ctx, r, stage); err != nil {
 			return nil, err
 		}
 	}
-	res, err := transfer.Mirror(ctx, k.c.Target, k.c.Source, k.options(r.Source, stage))
+	if err := k.open(ctx, r, stage); err != nil {
+		return nil, err
+	}
+	res, err := transfer.Mirror(ctx, k.c.Target, k.c.Source, o)
 	if res != nil {
 		held := r.Stats.Verified // of the state before, until there is a new one
 		r.Stats = res.Stats
@@ -237,6 +253,11 @@ func (k *Keeper) fetch(ctx context.Context, r *Result, stage string) ([]*transfe
 		maps.Copy(r.sent, res.Sent)
 	}
 	incomplete, ok := errors.AsType[*transfer.IncompleteError](err)
+	if err == nil || ok {
+		if err := k.open(ctx, r, stage); err != nil {
+			return nil, err
+		}
+	}
 	if !ok {
 		return nil, err
 	}
@@ -253,12 +274,28 @@ func (k *Keeper) fetch(ctx context.Context, r *Result, stage string) ([]*transfe
 	return incomplete.Failed, nil
 }
 
+// open lets the owner read what is in the stage, whatever the modes at the
+// source: before the mirror for what a crash has left just after it.
+func (k *Keeper) open(ctx context.Context, r *Result, stage string) error {
+	for _, name := range r.closed {
+		info, err := k.c.Target.Stat(ctx, path.Join(stage, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if mode := opened(info.Mode); err == nil && mode != info.Mode {
+			info.Mode = mode
+			err = k.c.Target.SetInfo(ctx, info)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", k.place(path.Join(stage, name)), err)
+		}
+	}
+	return nil
+}
+
 // seed brings what is kept of the day into a new stage: what has not changed
 // need not be fetched. What is copied must be what the manifest says.
 func (k *Keeper) seed(ctx context.Context, r *Result, stage string) error {
-	if _, err := k.c.Target.Stat(ctx, stage); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
 	sums, err := k.readManifest(ctx, r.Before.Latest())
 	if err != nil {
 		return err
@@ -352,6 +389,11 @@ func (k *Keeper) fits(ctx context.Context, days ...Day) error {
 
 // seal writes the manifest and makes the stage the kept day.
 func (k *Keeper) seal(ctx context.Context, r *Result, stage string) error {
+	if s, ok := k.c.Target.(sweeper); ok {
+		if err := s.RemoveReserved(ctx, stage); err != nil {
+			return fmt.Errorf("%s: %w", k.place(stage), err)
+		}
+	}
 	sums, err := k.sums(ctx, r, stage)
 	if err != nil {
 		return err
@@ -380,6 +422,7 @@ func (k *Keeper) seal(ctx context.Context, r *Result, stage string) error {
 		return fmt.Errorf("%s: %w", r.Source, err)
 	}
 	// Whoever may not write into the day must be able to until it is whole.
+	top.Mode = opened(top.Mode)
 	open := top
 	open.Name, open.Mode = stage, top.Mode|0o700
 	if err := k.c.Target.SetInfo(ctx, open); err != nil {
@@ -407,6 +450,12 @@ func (k *Keeper) seal(ctx context.Context, r *Result, stage string) error {
 	}
 	k.c.Logger.Info("kept", "day", r.Date, "dir", r.Target, "files", len(sums))
 	return nil
+}
+
+// sweeper is a target that can remove what has a reserved name, such as a file
+// that was cut in the middle and is not at the source any more.
+type sweeper interface {
+	RemoveReserved(ctx context.Context, dir string) error
 }
 
 // sums are those of all files in the stage: of what this run fetched they are

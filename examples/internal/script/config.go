@@ -1,11 +1,14 @@
 package script
 
 import (
+	"encoding"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,7 +34,7 @@ func ReadConfig(file string, v any) error {
 		return &UsageError{fmt.Errorf("config %s:%d: %s", file, pe.Position.Line, oneLine(pe.Message, pe.LastKey))}
 	}
 	if err != nil {
-		return &UsageError{fmt.Errorf("config %s: %w", file, err)}
+		return &UsageError{fmt.Errorf("config %s%w", file, wrongKind(string(text), md.Keys(), v))}
 	}
 	if unknown := md.Undecoded(); len(unknown) > 0 {
 		key := unknown[0]
@@ -46,6 +49,114 @@ func oneLine(message, key string) string {
 		return key + ": " + message
 	}
 	return message
+}
+
+// wrongKind finds the value that is not of the kind that v has in its place,
+// which is all that the reader can still complain of once it knows the keys.
+// The error begins with the colon after the file's name.
+func wrongKind(text string, keys []toml.Key, v any) error {
+	var top map[string]any
+	if _, err := toml.Decode(text, &top); err != nil {
+		return fmt.Errorf(": %w", err)
+	}
+	for _, key := range keys {
+		var value any = top
+		t := reflect.TypeOf(v).Elem()
+		for _, name := range key {
+			table, _ := value.(map[string]any)
+			value = table[name]
+			if t = fieldType(t, name); t == nil {
+				break
+			}
+		}
+		if t == nil {
+			continue // an unknown key, below one of the wrong kind for example
+		}
+		if want := wanted(value, t); want != "" {
+			return fmt.Errorf(":%d: %s: want %s, not %s", lineOf(text, key), key, want, kindOf(value))
+		}
+	}
+	return errors.New(": a value is not of the kind that its key wants")
+}
+
+// fieldType is the type of the field that is named so in a configuration, nil
+// if there is none.
+func fieldType(t reflect.Type, name string) reflect.Type {
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
+	for _, f := range reflect.VisibleFields(t) {
+		if strings.EqualFold(f.Tag.Get("toml"), name) { // as the reader does
+			if f.Type.Kind() == reflect.Pointer {
+				return f.Type.Elem()
+			}
+			return f.Type
+		}
+	}
+	return nil
+}
+
+// wanted is what kind of value a type wants, or "" if it is one.
+func wanted(value any, t reflect.Type) string {
+	kind := kindOf(value)
+	_, isText := reflect.New(t).Interface().(encoding.TextUnmarshaler)
+	switch {
+	case isText:
+		switch value.(type) {
+		case []any, map[string]any, []map[string]any:
+			return aText
+		} // it says itself what is wrong with a number
+	case t.Kind() == reflect.String && kind != aText:
+		return aText
+	case t.Kind() == reflect.Bool && kind != aBool:
+		return aBool
+	case t.Kind() == reflect.Int && kind != aNumber:
+		return aNumber
+	case t.Kind() == reflect.Struct && kind != aTable:
+		return aTable
+	case t.Kind() == reflect.Slice:
+		list, ok := value.([]any)
+		if !ok || slices.ContainsFunc(list, func(elem any) bool { return wanted(elem, t.Elem()) != "" }) {
+			return aList + ` such as ["one", "two"]`
+		}
+	}
+	return ""
+}
+
+// Kinds of values in plain words.
+const (
+	aText     = "a text in quotes"
+	aNumber   = "a whole number"
+	aFraction = "a number with a fraction"
+	aBool     = "true or false"
+	aDate     = "a date"
+	aList     = "a list"
+	aTable    = "a table"
+)
+
+func kindOf(value any) string {
+	switch value := value.(type) {
+	case string:
+		return aText
+	case int64:
+		return aNumber
+	case float64:
+		return aFraction
+	case bool:
+		return aBool
+	case time.Time:
+		return aDate
+	case []any:
+		for _, elem := range value {
+			if kind := kindOf(elem); kind != aText {
+				return aList + " with " + kind + " in it"
+			}
+		}
+		return aList
+	case []map[string]any:
+		return aList + " of tables"
+	}
+	return aTable
 }
 
 // lineOf finds the line of a key that was read: the reader does not tell.
@@ -66,6 +177,9 @@ func lineOf(text string, key toml.Key) int {
 		if ok && (current == table && left == name || current == "" && left == key.String()) {
 			return i + 1
 		}
+	}
+	if len(key) > 1 {
+		return lineOf(text, key[:len(key)-1]) // in an inline table
 	}
 	return 1
 }
@@ -93,10 +207,11 @@ type Duration time.Duration
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (d *Duration) UnmarshalText(text []byte) error {
 	v, err := time.ParseDuration(string(text))
-	if err == nil {
-		*d = Duration(v)
+	if err != nil {
+		return fmt.Errorf(`want a duration such as "10m" or "1h30m", not %s`, text)
 	}
-	return err
+	*d = Duration(v)
+	return nil
 }
 
 // StateDir is where a program keeps what it must not forget: STATE_DIRECTORY

@@ -21,10 +21,16 @@ type config struct {
 	Table struct {
 		Size script.Size     `toml:"size"`
 		Wait script.Duration `toml:"wait"`
-		Sub  struct {
+		embedded
+		Sub struct {
 			Key int `toml:"key"`
 		} `toml:"sub"`
 	} `toml:"table"`
+}
+
+type embedded struct {
+	List []string `toml:"list"`
+	Flag *bool    `toml:"flag"`
 }
 
 func TestReadConfig(t *testing.T) {
@@ -36,9 +42,20 @@ func TestReadConfig(t *testing.T) {
 		{"an unknown table", "[table]\n[tabel]\nsize = \"1 B\"\n", `:2: unknown key "tabel"`},
 		{"an unknown dotted key", "table.sizes = 1\n", `:1: unknown key "table.sizes"`},
 		{"bad syntax", "name = x\n", `:1: `},
-		{"a value of another type", "\nname = 1\n", `: toml: line 2 `},
+		{"a value of another type", "\nname = 1\n", `:2: name: want a text in quotes, not a whole number`},
+		{"a text for a number", "[table]\n[table.sub]\nkey = \"1\"\n", `:3: table.sub.key: want a whole number, not a text in quotes`},
+		{"a fraction for a number", "[table.sub]\nkey = 1.5\n", `:2: table.sub.key: want a whole number, not a number with a fraction`},
+		{"a number for a truth", "[table]\nflag = 1\n", `:2: table.flag: want true or false, not a whole number`},
+		{"a text for a list", "[table]\nlist = \"a\"\n", `:2: table.list: want a list such as ["one", "two"], not a text in quotes`},
+		{"a list with a number in it", "[table]\nlist = [\"a\", 1]\n", `:2: table.list: want a list such as ["one", "two"], not a list with a whole number in it`},
+		{"a list for a text", "[table]\nsize = \"1 B\"\nwait = [1]\n", `:3: table.wait: want a text in quotes, not a list`},
+		{"a date for a text", "name = 2026-09-25\n", `:1: name: want a text in quotes, not a date`},
+		{"a text for a table", "table = \"x\"\n", `:1: table: want a table, not a text in quotes`},
+		{"a list of tables for a table", "[[table]]\nsize = \"1 B\"\n", `:1: table: want a table, not a list of tables`},
+		{"a wrong value in an inline table", "\ntable = { sub = { key = \"1\" } }\n", `:2: table.sub.key: want a whole number`},
+		{"an unknown key before a wrong value", "nmae = \"x\"\nname = 1\n", `:2: name: want`},
 		{"a value that is none", "[table]\nsize = \"much\"\n", `:2: `},
-		{"a duration without a unit", "[table]\nwait = 10\n", `:2: table.wait: time: missing unit`},
+		{"a duration without a unit", "[table]\nwait = 10\n", `:2: table.wait: want a duration such as "10m" or "1h30m", not 10`},
 		{"a duration that is none", "[table]\nwait = \"10x\"\n", `:2: table.wait: `},
 		{"a key twice", "name = \"x\"\nname = \"y\"\n", `:2: `},
 	}
