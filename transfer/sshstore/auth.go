@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -139,6 +140,11 @@ func (c *Config) askAgent(ctx context.Context, ids *identities) error {
 
 // readKey reads a key file. For one that is encrypted the agent may have the key.
 func (c *Config) readKey(file string, held []ssh.Signer) (ssh.Signer, error) {
+	// A key that others can read is not one, as OpenSSH has it. (Windows has no
+	// such modes.)
+	if fi, err := os.Stat(file); err == nil && fi.Mode().IsRegular() && fi.Mode()&0o077 != 0 && runtime.GOOS != "windows" {
+		return nil, &KeyError{file, fmt.Errorf("others can read it (mode %#o): chmod 600 %s", fi.Mode().Perm(), file)}
+	}
 	pem, err := os.ReadFile(file)
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		return nil, &KeyError{file, pe.Err}

@@ -83,6 +83,15 @@ func TestOpen_NamesAKeyFileThatItCannotUse(t *testing.T) {
 		c.Keys = []string{t.TempDir()} // a directory: root can read all else
 		require.Equal(t, c.Keys[0], refused[*sshstore.KeyError](t, c).File)
 	})
+	t.Run("others can read it", func(t *testing.T) {
+		c := c
+		file, _ := sshtest.NewKey(t, t.TempDir(), "id", "")
+		require.NoError(t, os.Chmod(file, 0o640))
+		c.Keys = []string{file}
+		e := refused[*sshstore.KeyError](t, c)
+		require.Equal(t, file, e.File)
+		require.Contains(t, e.Error(), "chmod 600 "+file)
+	})
 	t.Run("garbage", func(t *testing.T) {
 		c := c
 		c.Keys = []string{sshtest.WriteFile(t, "garbage", "-----BEGIN OPENSSH PRIVATE KEY-----\ngarbage\n")}
