@@ -1,0 +1,96 @@
+package rsync
+
+import (
+	"errors"
+	"os"
+	"path"
+	"strings"
+	"syscall"
+)
+
+// dirs finds files below a root without following links, but for those in a
+// path that somebody who may has named. It keeps the directory of the last
+// file open. It is for one goroutine at a time.
+type dirs struct {
+	root  *os.Root
+	named []string // paths that may lead over links
+	last  string
+	sub   *os.Root // of last; nil for none
+}
+
+// enter returns the directory of name, and the rest of it.
+func (d *dirs) enter(name string) (*os.Root, string, error) {
+	dir, base := path.Split(name)
+	if dir = path.Clean(dir); dir == "." {
+		return d.root, base, nil
+	}
+	if d.sub != nil && d.last == dir {
+		return d.sub, base, nil
+	}
+	sub, err := d.walk(dir)
+	if err != nil {
+		return nil, "", bare(err)
+	}
+	d.close()
+	d.last, d.sub = dir, sub
+	return sub, base, nil
+}
+
+// walk opens a directory, element by element.
+func (d *dirs) walk(dir string) (*os.Root, error) {
+	at, sub := "", d.root
+	for elem := range strings.SplitSeq(dir, "/") {
+		at = path.Join(at, elem)
+		next, err := d.step(sub, elem, d.mayLink(at))
+		if sub != d.root {
+			sub.Close()
+		}
+		if err != nil {
+			return nil, err
+		}
+		sub = next
+	}
+	return sub, nil
+}
+
+func (d *dirs) step(sub *os.Root, elem string, mayLink bool) (*os.Root, error) {
+	next, err := sub.OpenRoot(elem)
+	if err != nil || mayLink {
+		return next, err
+	}
+	named, err1 := sub.Lstat(elem)
+	opened, err2 := next.Stat(".")
+	err = errors.Join(err1, err2)
+	if err == nil && !os.SameFile(named, opened) {
+		err = syscall.ENOTDIR // a link
+	}
+	if err != nil {
+		return nil, errors.Join(err, next.Close())
+	}
+	return next, nil
+}
+
+// mayLink reports whether a directory is on a path that was named.
+func (d *dirs) mayLink(dir string) bool {
+	for _, n := range d.named {
+		if n == dir || strings.HasPrefix(n, dir+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *dirs) open(name string) (*os.File, error) {
+	sub, base, err := d.enter(name)
+	if err != nil {
+		return nil, err
+	}
+	return openFile(sub, base)
+}
+
+func (d *dirs) close() {
+	if d.sub != nil {
+		d.sub.Close()
+		d.sub = nil
+	}
+}

@@ -1,0 +1,292 @@
+package rsync_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/obskeep/obskeep/transfer/rsync"
+	"github.com/obskeep/obskeep/transfer/rsync/internal/flist"
+	"github.com/obskeep/obskeep/transfer/rsync/internal/sum"
+	"github.com/obskeep/obskeep/transfer/rsync/internal/wire"
+)
+
+// tape is a peer that says what is on it, whatever it hears.
+type tape struct{ io.Reader }
+
+func (tape) Write(p []byte) (int, error) { return len(p), nil }
+func (tape) Close() error                { return nil }
+
+// recorder keeps what is read.
+type recorder struct {
+	rsync.Conn
+	mu   sync.Mutex
+	said bytes.Buffer
+}
+
+func (r *recorder) Read(p []byte) (int, error) {
+	n, err := r.Conn.Read(p)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.said.Write(p[:n])
+	return n, err
+}
+
+// recorded is what each side of a few real sessions says to the other.
+func recorded(f *testing.F) (servers, clients [][]byte) {
+	needRsync(f)
+	src := f.TempDir()
+	write(f, src, "a", []byte("hello, world\n"))
+	write(f, src, "sub/b", random(1, 5000))
+	write(f, src, "sub/c", random(2, 40_000))
+	require.NoError(f, os.Symlink("a", filepath.Join(src, "link")))
+	require.NoError(f, os.Link(filepath.Join(src, "a"), filepath.Join(src, "hard")))
+	for _, o := range fuzzOptions() {
+		for _, push := range []bool{true, false} {
+			dst := f.TempDir()
+			write(f, dst, "sub/c", random(2, 39_000))
+			far, near := src, dst
+			if push {
+				far, near = dst, src
+			}
+			root, err := os.OpenRoot(near)
+			require.NoError(f, err)
+			args := o.ServerArgs(!push, far+"/")
+			served, err := os.OpenRoot("/")
+			require.NoError(f, err)
+			a, b, err := pipePair()
+			require.NoError(f, err)
+			client, server := &recorder{Conn: a}, &recorder{Conn: b}
+			done := make(chan error, 1)
+			go func() {
+				_, err := rsync.Serve(context.Background(), server, args, served, rsync.ReadWrite)
+				b.Close()
+				done <- err
+			}()
+			if push {
+				_, err = rsync.Push(context.Background(), client, root, o, ".")
+			} else {
+				_, err = rsync.Pull(context.Background(), client, root, ".", o)
+			}
+			require.NoError(f, err)
+			require.NoError(f, <-done)
+			a.Close()
+			root.Close()
+			served.Close()
+			servers = append(servers, client.said.Bytes())
+			clients = append(clients, server.said.Bytes())
+		}
+	}
+	return servers, clients
+}
+
+func fuzzOptions() []*rsync.Options {
+	o := all()
+	o.Seed = 1
+	z := *o
+	z.Compress = []string{"zstd", "lz4", "zlibx"}
+	old := *o
+	old.Version = 29
+	return []*rsync.Options{o, &z, &old}
+}
+
+// A client survives whatever a server says: without a panic, in bounded time,
+// and with nothing written outside its directory.
+func FuzzClient_SurvivesAnyServer(f *testing.F) {
+	servers, _ := recorded(f)
+	for i, said := range servers {
+		f.Add(said, uint8(i/2), i%2 == 0)
+	}
+	f.Fuzz(func(t *testing.T, said []byte, which uint8, push bool) {
+		options := fuzzOptions()
+		o := options[int(which)%len(options)]
+		o.DryRun = false
+		o.Devices = false // as root, a fuzzer had better not
+		outer := t.TempDir()
+		require.NoError(t, os.Mkdir(filepath.Join(outer, "in"), 0o755))
+		root, err := os.OpenRoot(filepath.Join(outer, "in"))
+		require.NoError(t, err)
+		defer root.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if push {
+			write(t, outer, "in/a", []byte("x"))
+			_, _ = rsync.Push(ctx, tape{bytes.NewReader(said)}, root, o, ".")
+		} else {
+			_, _ = rsync.Pull(ctx, tape{bytes.NewReader(said)}, root, ".", o)
+		}
+		require.NoError(t, ctx.Err())
+		left, err := os.ReadDir(outer)
+		require.NoError(t, err)
+		require.Len(t, left, 1)
+	})
+}
+
+// A server survives whatever a client says, likewise.
+func FuzzServe_SurvivesAnyClient(f *testing.F) {
+	_, clients := recorded(f)
+	for i, said := range clients {
+		o := fuzzOptions()[i/2]
+		f.Add(said, strings.Join(o.ServerArgs(i%2 == 1, "in/"), "\n"))
+	}
+	f.Fuzz(func(t *testing.T, said []byte, args string) {
+		if strings.Contains(args, "D") {
+			args = strings.ReplaceAll(args, "D", "") // no devices made by chance
+		}
+		args = strings.ReplaceAll(args, "--devices", "")
+		outer := t.TempDir()
+		require.NoError(t, os.MkdirAll(filepath.Join(outer, "served/in"), 0o755))
+		write(t, outer, "served/in/a", []byte("x"))
+		root, err := os.OpenRoot(filepath.Join(outer, "served"))
+		require.NoError(t, err)
+		defer root.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		_, _ = rsync.Serve(ctx, tape{bytes.NewReader(said)}, strings.Split(args, "\n"), root, rsync.ReadWrite)
+		require.NoError(t, ctx.Err())
+		left, err := os.ReadDir(outer)
+		require.NoError(t, err)
+		require.Len(t, left, 1)
+	})
+}
+
+// script writes what a server says in a pull, up to the end of its list.
+func script(t testing.TB, o flist.Options, entries ...*flist.Entry) (*bytes.Buffer, *wire.Writer) {
+	t.Helper()
+	said := new(bytes.Buffer)
+	w := wire.NewWriter(said)
+	w.Int(31)
+	w.Varint(0x1fe)
+	w.Vstring("md5")
+	w.Int(1)
+	w.Multiplex()
+	o.Version, o.Varint, o.IDZero, o.SafeErrors, o.NumericIDs = 31, true, true, true, true
+	enc := flist.NewEncoder(w, o)
+	for _, e := range entries {
+		enc.Add(e)
+	}
+	enc.End(0)
+	return said, w
+}
+
+// No list of a server writes through a link that lies in the directory, or
+// that the list itself makes.
+func TestPull_WritesThroughNoLink(t *testing.T) {
+	t.Parallel()
+	const file, dir, link = 0o100644, 0o040755, 0o120777
+	o := &rsync.Options{Recursive: true, Links: true, Perms: true, Times: true, NumericIDs: true}
+	for _, row := range []struct {
+		name string
+		list []*flist.Entry
+		made string // a link that is there before
+	}{
+		{"a link of the list is a parent of its file", []*flist.Entry{
+			{Name: "d", Mode: link, Extra: &flist.Extra{Target: "OUTSIDE", Link: -1}}, {Name: "d/victim", Size: 1, Mode: file},
+		}, ""},
+		{"a link was there before", []*flist.Entry{{Name: "d/victim", Size: 1, Mode: file}}, "d"},
+		{"a link was there for a directory", []*flist.Entry{
+			{Name: "d", Mode: dir}, {Name: "d/victim", Size: 1, Mode: file},
+		}, "d"},
+		{"a link was there for a file", []*flist.Entry{{Name: "victim", Size: 1, Mode: file}}, "victim"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			outer := t.TempDir()
+			write(t, outer, "in/inside/victim", []byte("precious"))
+			for _, e := range row.list {
+				if e.Extra != nil {
+					e.Extra.Target = "inside"
+				}
+			}
+			if row.made != "" {
+				target := "inside"
+				if row.made == "victim" {
+					target = "inside/victim"
+				}
+				require.NoError(t, os.Symlink(target, filepath.Join(outer, "in", row.made)))
+			}
+			said, w := script(t, flist.Options{Links: true}, row.list...)
+			for i := range row.list {
+				// Whatever is asked for is answered, and more.
+				w.Index(int32(i))
+				w.Short(0xa000)
+				sum.Head{}.Write(w)
+				w.Int(1)
+				w.Byte('X')
+				w.Int(0)
+				h := sum.Session{Algorithm: md5(t)}.NewFile()
+				h.Write([]byte("X"))
+				_, _ = w.Write(h.Sum(nil))
+			}
+			require.NoError(t, w.Flush())
+			root, err := os.OpenRoot(filepath.Join(outer, "in"))
+			require.NoError(t, err)
+			defer root.Close()
+			_, _ = rsync.Pull(t.Context(), tape{said}, root, ".", o)
+			data, err := os.ReadFile(filepath.Join(outer, "in/inside/victim"))
+			require.NoError(t, err)
+			require.Equal(t, "precious", string(data))
+		})
+	}
+}
+
+func md5(t testing.TB) sum.Algorithm {
+	a, ok := sum.ByName("md5")
+	require.True(t, ok)
+	return a
+}
+
+// What a server says is escaped before it can be shown.
+func TestPull_EscapesWhatTheServerSays(t *testing.T) {
+	t.Parallel()
+	said, w := script(t, flist.Options{})
+	require.NoError(t, w.Message(wire.MsgError, []byte("\x1b]0;owned\x07 red\n")))
+	root, err := os.OpenRoot(t.TempDir())
+	require.NoError(t, err)
+	defer root.Close()
+	res, err := rsync.Pull(t.Context(), tape{said}, root, ".", &rsync.Options{Recursive: true})
+	require.NoError(t, err)
+	require.Equal(t, []string{`"\x1b]0;owned\a red"`}, res.Remote)
+}
+
+// Nothing is deleted when the sender could not read all of its side.
+func TestPull_DeletesNothingAfterAnError(t *testing.T) {
+	needRsync(t)
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to be somebody who may not read")
+	}
+	src, dst := t.TempDir(), t.TempDir()
+	write(t, src, "a", []byte("a"))
+	write(t, src, "closed/b", []byte("b"))
+	write(t, dst, "extra", []byte("extra"))
+	require.NoError(t, os.Chmod(filepath.Join(src, "closed"), 0))
+	require.NoError(t, os.Chmod(filepath.Dir(src), 0o755))
+	o := &rsync.Options{Recursive: true, Delete: rsync.DeleteAfter}
+	cmd := exec.Command("setpriv", append([]string{"--reuid=65534", "--regid=65534", "--clear-groups", "rsync"}, o.ServerArgs(true, src+"/")...)...)
+	in, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	defer cmd.Wait()
+	root, err := os.OpenRoot(dst)
+	require.NoError(t, err)
+	defer root.Close()
+	c := pipes{out, in}
+	defer c.Close()
+	_, err = rsync.Pull(t.Context(), c, root, ".", o)
+	var re *rsync.Error
+	require.ErrorAs(t, err, &re)
+	require.Equal(t, rsync.CodePartial, re.Code)
+	require.FileExists(t, filepath.Join(dst, "extra"))
+	require.FileExists(t, filepath.Join(dst, "a"))
+}
