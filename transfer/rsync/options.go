@@ -213,23 +213,24 @@ func (o *Options) ServerArgs(send bool, paths ...string) []string {
 	if send {
 		args = append(args, "--sender")
 	}
-	letters := "-"
+	var letters strings.Builder
+	letters.WriteString("-")
 	for _, f := range flags {
 		if *f.field(o) {
-			letters += string(f.letter)
+			letters.WriteString(string(f.letter))
 		}
 	}
 	if o.Devices {
-		letters += "D"
+		letters.WriteString("D")
 	}
 	if len(o.Compress) > 1 {
-		letters += "z"
+		letters.WriteString("z")
 	}
-	letters += "e."
+	letters.WriteString("e.")
 	if o.version() >= 30 {
-		letters += capabilities
+		letters.WriteString(capabilities)
 	}
-	args = append(args, letters)
+	args = append(args, letters.String())
 	if o.Devices && !o.Specials {
 		args = append(args, "--no-specials")
 	}

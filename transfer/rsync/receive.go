@@ -170,7 +170,6 @@ func (r *receiver) run(ctx context.Context) error {
 type request struct {
 	job  *job
 	sums chan *sum.Sums
-	err  error
 }
 
 // generate writes all requests, phase by phase.

@@ -1,3 +1,5 @@
+//go:build linux
+
 package rsync_test
 
 import (
@@ -42,7 +44,7 @@ func TestInterop_ListsOfAnyLength(t *testing.T) {
 		if i%977 == 0 {
 			require.NoError(t, os.Mkdir(dir, 0o755))
 		}
-		require.NoError(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("f%d", i)), []byte(fmt.Sprint(i)), 0o644))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("f%d", i)), fmt.Append(nil, i), 0o644))
 	}
 	none := t.TempDir()
 	everyWay(t, func(t *testing.T, client, server peer, push bool) {
@@ -131,7 +133,7 @@ func TestInterop_SurvivesKillsAtAnyMoment(t *testing.T) {
 				t.Parallel()
 				dst := t.TempDir()
 				whole := false
-				for i := 0; i < 50; i++ {
+				for i := range 50 {
 					cmd := copying(t, p[0], push, src, dst)
 					require.NoError(t, cmd.Start())
 					killed := time.AfterFunc(time.Duration(20+i%40*8)*time.Millisecond, func() {

@@ -122,7 +122,7 @@ func (s *session) take(l filter.List) error {
 func (s *session) readNames() error {
 	const most = 64 << 20 // bytes of all names
 	var name bytes.Buffer
-	for total := 0; total < most; total++ {
+	for range most {
 		b := s.r.Byte()
 		switch {
 		case s.r.Err() != nil:

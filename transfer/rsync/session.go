@@ -128,7 +128,7 @@ func (s *session) handshake(args *serverArgs) error {
 		s.sum.Seed = s.r.Int()
 	}
 	s.sum.Version = s.version
-	s.sum.SeedLast = s.compat&compatSeedFirst == 0
+	s.sum.SeedLast = s.compat&(compatSeedFirst|compatVarint) == 0
 	if err := s.r.Err(); err != nil {
 		return err
 	}
