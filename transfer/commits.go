@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"sync"
 	"time"
 )
 
@@ -16,8 +17,9 @@ type commits struct {
 }
 
 type commitRequest struct {
-	up   Upload
-	then func(context.Context, error) error
+	up    Upload
+	check func(context.Context) error // asked before; nil for nothing to ask
+	then  func(context.Context, error) error
 }
 
 const (
@@ -35,6 +37,7 @@ func newCommits(ctx context.Context, cancel context.CancelCauseFunc, store Group
 	go func() {
 		defer close(c.done)
 		for group := range c.groups() {
+			group = c.checked(ctx, cancel, group)
 			uploads := make([]Upload, len(group))
 			for i, r := range group {
 				uploads[i] = r.up
@@ -43,15 +46,41 @@ func newCommits(ctx context.Context, cancel context.CancelCauseFunc, store Group
 				if err != nil {
 					err = &opError{"write", err}
 				}
-				err = group[i].then(ctx, errors.Join(err, uploads[i].Close()))
-				if err != nil && c.err == nil {
-					c.err = err
-					cancel(err)
-				}
+				c.settle(ctx, cancel, group[i], err)
 			}
 		}
 	}()
 	return c
+}
+
+// settle closes an upload and passes on what has become of it.
+func (c *commits) settle(ctx context.Context, cancel context.CancelCauseFunc, r commitRequest, err error) {
+	err = r.then(ctx, errors.Join(err, r.up.Close()))
+	if err != nil && c.err == nil {
+		c.err = err
+		cancel(err)
+	}
+}
+
+// checked leaves of a group what may be committed.
+func (c *commits) checked(ctx context.Context, cancel context.CancelCauseFunc, group []commitRequest) []commitRequest {
+	errs := make([]error, len(group))
+	var wg sync.WaitGroup
+	for i, r := range group {
+		if r.check != nil {
+			wg.Go(func() { errs[i] = r.check(ctx) })
+		}
+	}
+	wg.Wait()
+	good := group[:0]
+	for i, r := range group {
+		if errs[i] == nil {
+			good = append(good, r)
+		} else {
+			c.settle(ctx, cancel, r, errs[i])
+		}
+	}
+	return good
 }
 
 // groups yields what is added, as much at once as comes in time.
@@ -82,11 +111,9 @@ func (c *commits) fill(first commitRequest) []commitRequest {
 	return group
 }
 
-// add takes over an upload. then is called with the outcome of its commit, on
+// add takes over an upload. r.then is called with the outcome of its commit, on
 // another goroutine; what it returns ends the mirror.
-func (c *commits) add(up Upload, then func(context.Context, error) error) {
-	c.queue <- commitRequest{up, then}
-}
+func (c *commits) add(r commitRequest) { c.queue <- r }
 
 // wait returns when all uploads are settled.
 func (c *commits) wait() error {

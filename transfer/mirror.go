@@ -203,14 +203,18 @@ type run struct {
 	plan *Plan
 	mu   sync.Mutex // of what follows
 	res  *Result
-	lost []task // whose commit was lost with the connection
-
-	lostName string // of the last of them
-	lostErr  error
+	lost *task // the last whose commit was lost with the connection
+	why  error
 }
 
-// task is something to do for one entry. An error is for all.
-type task func(ctx context.Context, commits *commits) error
+// task is one file or link to bring up to date.
+type task struct {
+	Step
+	*delivery
+	handed bool // to be committed
+	done   bool // or given up
+	alone  bool // to be sent alone, as it changed when it was fetched
+}
 
 func (r *run) all(ctx context.Context) error {
 	touched := r.touched()
@@ -258,46 +262,76 @@ func (r *run) openDir(ctx context.Context, s Step, touched bool) (ok bool, err e
 
 // entries brings all files and links up to date.
 func (r *run) entries(ctx context.Context, blocked map[string]bool) error {
-	var tasks []task
+	var tasks []*task
 	for _, s := range r.plan.Steps {
 		if !s.Info.Mode.IsDir() && !blocked[path.Dir(s.Info.Name)] {
-			tasks = append(tasks, func(ctx context.Context, commits *commits) error { return r.entry(ctx, s, commits) })
+			tasks = append(tasks, &task{Step: s, delivery: r.delivery(s)})
 		}
 	}
-	err := r.o.retry(ctx, "group of files", func() (further bool, err error) {
-		n := len(tasks)
-		err = r.round(ctx, tasks)
-		tasks, r.lost = r.lost, nil
-		return len(tasks) < n, err
-	})
-	if _, ok := errors.AsType[*opError](err); ok {
-		err = fileError("copy", r.lostName, err)
+	for len(tasks) > 0 {
+		err := r.o.retry(ctx, "group of files", func() (further bool, err error) {
+			n := len(tasks)
+			err = r.round(ctx, tasks)
+			tasks = slices.DeleteFunc(tasks, func(t *task) bool { return t.done })
+			return len(tasks) < n, err
+		})
+		if _, ok := errors.AsType[*opError](err); ok {
+			err = fileError("copy", r.lost.Info.Name, err)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
-// round does all tasks, several at once. Those whose commit was lost are left.
-func (r *run) round(ctx context.Context, tasks []task) error {
+func (r *run) delivery(s Step) *delivery {
+	d := &delivery{src: storeSource(r.plan.src, join(r.o.From, s.Info.Name)), info: s.Info, old: s.Old}
+	d.info.Name = join(r.o.To, s.Info.Name)
+	if s.Old.Name != "" {
+		d.old.Name = d.info.Name
+	}
+	return d
+}
+
+// round does all tasks, several at once. Those whose commit was lost, or that
+// changed when they were fetched, are left.
+func (r *run) round(ctx context.Context, tasks []*task) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var commits *commits
 	if group, ok := r.dst.(GroupCommitter); ok {
 		commits = newCommits(ctx, cancel, group, r.o.Verify != VerifyNone)
 	}
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(r.o.Workers)
+	r.lost = nil
 	for _, t := range tasks {
-		if gctx.Err() != nil {
-			break
-		}
-		g.Go(func() error { return t(gctx, commits) })
+		t.handed = false
 	}
-	// What is whole is committed even if a worker has failed for good.
-	err := cmp.Or(g.Wait(), commits.wait(), context.Cause(ctx))
-	if err == nil && len(r.lost) > 0 {
-		err = r.lostErr
+	err := r.fetch(ctx, tasks, commits)
+	if err == nil {
+		err = r.each(ctx, tasks, commits)
+	}
+	// What is whole is committed even if something has failed for good.
+	err = cmp.Or(err, commits.wait(), context.Cause(ctx))
+	if err == nil && r.lost != nil {
+		err = r.why
 	}
 	return err
+}
+
+// each does what is left of the tasks one by one, some side by side.
+func (r *run) each(ctx context.Context, tasks []*task, commits *commits) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(r.o.Workers)
+	for _, t := range tasks {
+		if ctx.Err() != nil {
+			break
+		}
+		if !t.handed {
+			g.Go(func() error { return r.entry(ctx, t, commits) })
+		}
+	}
+	return g.Wait()
 }
 
 // touched are the directories in which something was made.
@@ -353,80 +387,83 @@ func (r *run) sent(name string, sum [sha256.Size]byte) {
 }
 
 // entry brings one file or link up to date.
-func (r *run) entry(ctx context.Context, s Step, commits *commits) error {
-	info, old, action := s.Info, s.Old, s.Action
-	info.Name = join(r.o.To, s.Info.Name)
-	if old.Name != "" {
-		old.Name = info.Name
-	}
-	src := storeSource(r.plan.src, join(r.o.From, s.Info.Name))
-	if info.Mode.IsRegular() && action != Send {
+func (r *run) entry(ctx context.Context, t *task, commits *commits) error {
+	action := t.Action
+	if t.Info.Mode.IsRegular() && action != Send {
 		var same bool
-		err := r.o.retry(ctx, s.Info.Name, func() (_ bool, err error) {
-			same, err = r.unchanged(ctx, src, info)
+		err := r.o.retry(ctx, t.Info.Name, func() (_ bool, err error) {
+			same, err = r.unchanged(ctx, t.src, t.info)
 			return false, err
 		})
 		if err != nil {
-			return r.failed(ctx, s.Info.Name, &opError{"verify", err})
+			return r.settled(ctx, t, sha256Sum{}, &opError{"verify", err})
 		}
 		if !same {
-			r.o.Logger.Warn("equal size and time, but not the same bytes", "file", s.Info.Name)
+			r.o.Logger.Warn("equal size and time, but not the same bytes", "file", t.Info.Name)
 			action = Send
 		}
 	}
+	var err error
 	switch action {
 	case Send:
-		return r.send(ctx, s.Info.Name, &delivery{src: src, info: info, old: old}, commits)
+		return r.send(ctx, t, commits)
 	case Link:
-		_, err := r.step(ctx, "write", s, func() error { return r.dst.(Tree).Symlink(ctx, info) })
-		return err
+		_, err = r.step(ctx, "write", t.Step, func() error { return r.dst.(Tree).Symlink(ctx, t.info) })
 	case SetInfo:
-		return r.setInfo(ctx, s)
+		err = r.setInfo(ctx, t.Step)
 	}
-	return nil
+	t.done = true
+	return err
 }
 
 // send sends one file, to be committed with others if that can be.
-func (r *run) send(ctx context.Context, name string, d *delivery, commits *commits) error {
+func (r *run) send(ctx context.Context, t *task, commits *commits) error {
 	if commits == nil {
-		sum, err := r.file(ctx, d, r.commit)
-		if err != nil {
-			return r.failed(ctx, name, err)
-		}
-		r.sent(name, sum)
-		return nil
+		sum, err := r.file(ctx, t.delivery, r.commit)
+		return r.settled(ctx, t, sum, err)
 	}
-	handed := false
-	sum, err := r.file(ctx, d, func(_ context.Context, up Upload) error {
-		handed = true
-		sum := up.Sum()
-		commits.add(up, func(ctx context.Context, err error) error { return r.committed(ctx, name, d, sum, err) })
+	sum, err := r.file(ctx, t.delivery, func(_ context.Context, up Upload) error {
+		r.hand(t, up, commits, nil)
 		return nil
 	})
-	switch {
-	case err != nil:
-		return r.failed(ctx, name, err)
-	case !handed: // it had been committed before the connection was lost
-		r.sent(name, sum)
+	if err != nil || !t.handed { // if not, it had been committed before the connection was lost
+		return r.settled(ctx, t, sum, err)
 	}
 	return nil
 }
 
-// committed settles the outcome of a group's commit for one file.
-func (r *run) committed(ctx context.Context, name string, d *delivery, sum [sha256.Size]byte, err error) error {
-	switch {
-	case err == nil:
-		r.sent(name, sum)
+// hand hands a whole upload over to be committed, if check has no objection.
+func (r *run) hand(t *task, up Upload, commits *commits, check func(context.Context) error) {
+	t.handed = true
+	sum := up.Sum()
+	commits.add(commitRequest{up, check, func(ctx context.Context, err error) error {
+		switch {
+		case check != nil && errors.Is(err, ErrChanged):
+			t.alone = true
+			r.set(&t.tally, tally{})
+			return nil
+		case !errors.Is(err, ErrLost):
+			return r.settled(ctx, t, sum, err)
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.lost, r.why = t, err
 		return nil
-	case !errors.Is(err, ErrLost):
-		return r.failed(ctx, name, err)
+	}})
+}
+
+// settled notes the outcome of a file. An error is for all.
+func (r *run) settled(ctx context.Context, t *task, sum sha256Sum, err error) error {
+	if err != nil {
+		t.done = true
+		return r.failed(ctx, t.Info.Name, err)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.lost = append(r.lost, func(ctx context.Context, commits *commits) error { return r.send(ctx, name, d, commits) })
-	r.lostName, r.lostErr = name, err
+	t.done = true
+	r.sent(t.Info.Name, sum)
 	return nil
 }
+
+type sha256Sum = [sha256.Size]byte
 
 // join is path.Join for names that are clean already.
 func join(dir, name string) string {

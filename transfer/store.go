@@ -24,7 +24,8 @@ type Store interface {
 	Stat(ctx context.Context, name string) (Info, error)
 
 	// Open reads a regular file from the byte at off on. The reader may have
-	// a method Stat() (Info, error) that describes the open file.
+	// a method Stat() (Info, error) that describes the open file, and be an
+	// io.ReaderAt of it where that is cheap.
 	Open(ctx context.Context, name string, off int64) (io.ReadCloser, error)
 
 	// Create begins an upload of info.Name, whose directories are made when
@@ -111,6 +112,46 @@ type Tree interface {
 // the price of one. The errors are those of the uploads, in their order.
 type GroupCommitter interface {
 	CommitAll(ctx context.Context, uploads []Upload, readBack bool) []error
+}
+
+// TreeLister is a Store that can list a directory with all below it at once.
+// The names are below dir, which itself is ".", in an order in which directories
+// come before what is in them. After an error the list is of no use; it may be had
+// directory by directory.
+type TreeLister interface {
+	ListTree(ctx context.Context, dir string) ([]Info, error)
+}
+
+// Fetcher is a Store that can send many files at once, each as the difference
+// to what the destination has. A file that is not what is wanted any more is
+// not created; after an error others may not have been either.
+type Fetcher interface {
+	Fetch(ctx context.Context, dir string, wants []Want) error
+}
+
+// Want is a file that is wanted of a [Fetcher].
+type Want struct {
+	Name    string // below the directory
+	Size    int64
+	ModTime time.Time
+
+	Basis  func() (Basis, error)  // opens what the destination has; nil for nothing
+	Create func() (Output, error) // called when the file begins to come
+}
+
+// Basis is another version of a file that is wanted.
+type Basis interface {
+	io.ReaderAt
+	io.Closer
+	Size() int64
+}
+
+// Output takes a file that is sent, from its beginning to its end. Its methods
+// are called one after the other; those of different files side by side.
+type Output interface {
+	Literal(p []byte) error            // data that were sent
+	Matched(p []byte, off int64) error // the bytes p, which are at off in the basis
+	Done(err error) error              // nil: the bytes are those of the source
 }
 
 // Hasher is a Store that hashes the first n bytes of a file where they lie,

@@ -67,6 +67,20 @@ func list(ctx context.Context, s Store, top string, o *Options, filter bool) (*l
 	}
 	root.Name = "."
 	l := &listing{infos: []Info{root}}
+	if tl, ok := s.(TreeLister); ok {
+		var infos []Info
+		err := o.retry(ctx, top, func() (_ bool, err error) {
+			infos, err = tl.ListTree(ctx, top)
+			return false, err
+		})
+		switch {
+		case err == nil:
+			return l.of(infos, o, filter), nil
+		case ctx.Err() != nil || errors.Is(err, ErrLost):
+			return nil, err
+		}
+		o.Logger.Debug("not listed at once", "dir", top, "err", err)
+	}
 	var mu sync.Mutex
 	for level := []string{"."}; len(level) > 0; {
 		var next []string
@@ -112,12 +126,31 @@ func list(ctx context.Context, s Store, top string, o *Options, filter bool) (*l
 		}
 		level = next
 	}
+	return l.sorted(o, filter), nil
+}
+
+// of makes the listing of all that is in a tree.
+func (l *listing) of(infos []Info, o *Options, filter bool) *listing {
+	taken := map[string]bool{".": true}
+	for _, info := range infos {
+		if info.Name == "." || !taken[path.Dir(info.Name)] || filter && !l.takes(info, o) {
+			continue
+		}
+		l.infos = append(l.infos, info)
+		if info.Mode.IsDir() {
+			taken[info.Name] = true
+		}
+	}
+	return l.sorted(o, filter)
+}
+
+func (l *listing) sorted(o *Options, filter bool) *listing {
 	if filter && len(o.Include) > 0 {
 		l.dropEmptyDirs()
 	}
 	slices.SortFunc(l.infos, func(a, b Info) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(l.skipped, func(a, b Skip) int { return cmp.Compare(a.Name, b.Name) })
-	return l, nil
+	return l
 }
 
 // takes decides on one entry, and notes why not.

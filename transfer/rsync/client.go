@@ -36,17 +36,15 @@ func Pull(ctx context.Context, c Conn, root *os.Root, dest string, o *Options) (
 		if err := sendFilters(s); err != nil {
 			return err
 		}
-		if len(s.o.FilesFrom) > 0 {
-			for _, name := range s.o.FilesFrom {
-				_, _ = io.WriteString(s.w, name+"\x00") // errors stick
-			}
-			s.w.Byte(0)
-		}
-		if err := s.w.Flush(); err != nil {
-			return err
-		}
+		names := make(chan error, 1)
+		go func() { names <- s.sendNames() }()
 		r, err := newReceiver(s)
 		if err != nil {
+			s.conn.Close() // whoever writes names has nobody to read them
+			<-names
+			return err
+		}
+		if err := <-names; err != nil {
 			return err
 		}
 		t, err := newTree(r, root, dest)
@@ -56,6 +54,18 @@ func Pull(ctx context.Context, c Conn, root *os.Root, dest string, o *Options) (
 		r.plan = t
 		return r.run(ctx)
 	})
+}
+
+// sendNames sends the names of the files that are wanted, if not all are. The
+// server lists while it reads them.
+func (s *session) sendNames() error {
+	if len(s.o.FilesFrom) > 0 {
+		for _, name := range s.o.FilesFrom {
+			_, _ = io.WriteString(s.w, name+"\x00") // errors stick
+		}
+		s.w.Byte(0)
+	}
+	return s.w.Flush()
 }
 
 // client leads a conversation as its client.

@@ -23,7 +23,7 @@ func tempName(base string) string {
 }
 
 // create begins to write a file, described by fi if it is there already.
-func (t *tree) create(name string, e *flist.Entry, fi fs.FileInfo) (output, error) {
+func (t *tree) create(name string, e *flist.Entry, fi fs.FileInfo) (Output, error) {
 	d := <-t.free
 	release := func() { t.free <- d }
 	dir, base, err := d.enter(name)

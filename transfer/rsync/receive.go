@@ -26,29 +26,12 @@ type job struct {
 	kind  byte   // of the basis
 
 	// basis opens what the destination has; nil if that is nothing.
-	basis func() (basis, error)
+	basis func() (Basis, error)
 	// create opens what is to become the file, once the first data are there.
-	create func() (output, error)
+	create func() (Output, error)
 
 	redo bool // for the second time
 	head sum.Head
-}
-
-// basis is what a file is rebuilt from.
-type basis interface {
-	io.ReaderAt
-	io.Closer
-	Size() int64
-}
-
-// output is a file being rebuilt, from its beginning to its end.
-type output interface {
-	// Literal adds data that were sent.
-	Literal(p []byte) error
-	// Matched adds the bytes p, which are at off in the basis.
-	Matched(p []byte, off int64) error
-	// Done shows the file if err is nil; else the file is as it was.
-	Done(err error) error
 }
 
 // plan says what is to be done. Its methods are called one after the other.
@@ -528,8 +511,8 @@ type builder struct {
 	*receiver
 	job   *job
 	hash  hash.Hash
-	basis basis
-	out   output
+	basis Basis
+	out   Output
 	buf   []byte
 	err   error // of this side; the rest is read and dropped
 	whole bool  // the file's sum was read

@@ -359,7 +359,7 @@ func (t *tree) file(ndx int32, e *flist.Entry) (*job, error) {
 	if o.WholeFile {
 		j.basis, j.kind = nil, basisFile
 	}
-	j.create = func() (output, error) { return t.create(name, e, fi) }
+	j.create = func() (Output, error) { return t.create(name, e, fi) }
 	return j, nil
 }
 
@@ -369,8 +369,8 @@ func newer(fi fs.FileInfo, e *flist.Entry) bool {
 }
 
 // open opens a basis when it is wanted.
-func (t *tree) open(name string) func() (basis, error) {
-	return func() (basis, error) {
+func (t *tree) open(name string) func() (Basis, error) {
+	return func() (Basis, error) {
 		d := <-t.free
 		defer func() { t.free <- d }()
 		f, err := d.open(name)

@@ -20,6 +20,8 @@ type link struct {
 	shell  atomic.Int32          // whether the account may run programs: unknown, yes, no
 	execs  *sessions
 
+	noRsync atomic.Bool // that answers
+
 	mu      sync.Mutex
 	conn    *conn
 	dialing *dialing // that is wanted

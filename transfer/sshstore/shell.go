@@ -64,13 +64,26 @@ func (l *link) run(ctx context.Context, script string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	session, err := l.session(ctx, c)
+	if err != nil {
+		return "", err
+	}
+	return await(ctx, c, func() (string, error) {
+		defer l.sessionDone()
+		return runScript(ctx, c, session, script)
+	}, nil)
+}
+
+// session opens a session in which to run something. After it sessionDone is to
+// be called.
+func (l *link) session(ctx context.Context, c *conn) (*ssh.Session, error) {
 	for patience := 20; ; patience-- {
 		select {
 		case <-l.execs.free:
 		case <-ctx.Done():
-			return "", ctx.Err()
+			return nil, ctx.Err()
 		case <-c.dead:
-			return "", c.answer(c.cause)
+			return nil, c.answer(c.cause)
 		}
 		session, err := await(ctx, c, func() (*ssh.Session, error) {
 			s, err := c.client.NewSession()
@@ -79,33 +92,30 @@ func (l *link) run(ctx context.Context, script string) (string, error) {
 			}
 			return s, err
 		}, func(s *ssh.Session) { s.Close() })
-		if errors.Is(err, errNoShell) {
-			if l.execs.refused() {
-				continue
-			}
-			// A session of ours that has ended counts until the server has
-			// cleaned up after it.
-			if l.shell.Load() != shellYes || patience <= 0 {
-				return "", err
-			}
-			select {
-			case <-time.After(50 * time.Millisecond):
-			case <-ctx.Done():
-				return "", ctx.Err()
-			}
+		if err == nil {
+			return session, nil
+		}
+		if !errors.Is(err, errNoShell) {
+			l.sessionDone()
+			return nil, err
+		}
+		if l.execs.refused() {
 			continue
 		}
-		if err != nil {
-			l.execs.free <- struct{}{}
-			return "", err
+		// A session of ours that has ended counts until the server has cleaned
+		// up after it.
+		if l.shell.Load() != shellYes || patience <= 0 {
+			return nil, err
 		}
-		out, err := await(ctx, c, func() (string, error) {
-			defer func() { l.execs.free <- struct{}{} }()
-			return runScript(ctx, c, session, script)
-		}, nil)
-		return out, err
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 }
+
+func (l *link) sessionDone() { l.execs.free <- struct{}{} }
 
 func runScript(ctx context.Context, c *conn, session *ssh.Session, script string) (string, error) {
 	defer session.Close()

@@ -159,7 +159,16 @@ func (s *Store) Open(ctx context.Context, name string, off int64) (io.ReadCloser
 	if err != nil {
 		return nil, err
 	}
-	return &reader{Reader: f.Reader(ctx, off), ctx: ctx, f: f}, nil
+	r := &reader{Reader: f.Reader(ctx, off), ctx: ctx, f: f}
+	if at, ok := f.(io.ReaderAt); ok {
+		return readerAt{r, at}, nil
+	}
+	return r, nil
+}
+
+type readerAt struct {
+	*reader
+	io.ReaderAt
 }
 
 type reader struct {
@@ -179,7 +188,7 @@ func (s *Store) List(ctx context.Context, dir string) iter.Seq2[transfer.Info, e
 			infos, err = s.FS.ReadDir(ctx, dir)
 		}
 		for _, info := range infos {
-			if isHidden(info.Name) {
+			if IsHidden(info.Name) {
 				continue
 			}
 			if !yield(info, nil) {
@@ -214,7 +223,7 @@ func (s *Store) removeUploads(ctx context.Context, name string) error {
 	}
 	infos, err := s.FS.ReadDir(ctx, name)
 	for _, info := range infos {
-		if !isHidden(info.Name) {
+		if !IsHidden(info.Name) {
 			return err
 		}
 	}
@@ -322,7 +331,8 @@ func hidden(prefix, name string) string {
 	return prefix + hex.EncodeToString(sum[:16])
 }
 
-func isHidden(name string) bool {
+// IsHidden reports whether a name is that of an upload on its way.
+func IsHidden(name string) bool {
 	base := path.Base(name)
 	return strings.HasPrefix(base, partPrefix) || strings.HasPrefix(base, keptPrefix) || strings.HasPrefix(base, linkPrefix)
 }

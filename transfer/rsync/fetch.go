@@ -1,0 +1,175 @@
+package rsync
+
+import (
+	"context"
+	"io"
+	"io/fs"
+	"path"
+	"time"
+
+	"github.com/obskeep/obskeep/transfer/rsync/internal/flist"
+)
+
+// Entry describes what a server has under a name.
+type Entry struct {
+	Name    string // below the directory listed, which is "."
+	Size    int64  // bytes, of a regular file
+	ModTime time.Time
+	Mode    fs.FileMode
+	Target  string // of a symbolic link
+}
+
+func entryOf(e *flist.Entry) Entry {
+	out := Entry{Name: e.Name, ModTime: timeOf(e), Mode: permissions(e.Mode)}
+	switch e.Mode & modeType {
+	case modeFile:
+		out.Size = e.Size
+	case modeDir:
+		out.Mode |= fs.ModeDir
+	case modeLink:
+		out.Mode |= fs.ModeSymlink
+		if e.Extra != nil {
+			out.Target = e.Extra.Target
+		}
+	case modePipe:
+		out.Mode |= fs.ModeNamedPipe
+	case modeSocket:
+		out.Mode |= fs.ModeSocket
+	case modeBlock:
+		out.Mode |= fs.ModeDevice
+	case modeChar:
+		out.Mode |= fs.ModeDevice | fs.ModeCharDevice
+	}
+	return out
+}
+
+// ListOptions are those with which a server is to be started for [List].
+func ListOptions() *Options { return &Options{Recursive: true, Links: true} }
+
+// List returns all that the server at the other end of c lists, each directory
+// before what is in it. The server was started with ListOptions().ServerArgs(true,
+// "dir/"). An Error of CodePartial or CodeVanished means that the list is not complete.
+func List(ctx context.Context, c Conn) ([]Entry, error) {
+	var list []Entry
+	_, err := client(ctx, c, ListOptions(), false, func(s *session) error {
+		if err := sendFilters(s); err != nil {
+			return err
+		}
+		r, err := newReceiver(s)
+		if err != nil {
+			return err
+		}
+		list = make([]Entry, len(r.list))
+		for i, e := range r.list {
+			list[i] = entryOf(e)
+		}
+		r.plan = nothing{}
+		return r.run(ctx)
+	})
+	return list, err
+}
+
+// nothing is a plan that wants no file.
+type nothing struct{}
+
+func (nothing) each(context.Context, func(*job) error) error { return nil }
+func (nothing) late(context.Context) ([5]int32, error)       { return [5]int32{}, nil }
+
+// Basis is another version of a file that is wanted.
+type Basis interface {
+	io.ReaderAt
+	io.Closer
+	Size() int64 // bytes
+}
+
+// Output takes a file that is sent, from its beginning to its end. Its methods
+// are called one after the other; those of different files side by side.
+type Output interface {
+	// Literal takes data that were sent; they are valid during the call.
+	Literal(p []byte) error
+
+	// Matched takes the bytes p, which are at off in the basis.
+	Matched(p []byte, off int64) error
+
+	// Done ends the file. Its bytes are those of the source if err is nil.
+	// After an ErrCorrupt the file may be created once more.
+	Done(err error) error
+}
+
+// Want is a file that is wanted of a server.
+type Want struct {
+	Name    string // below the directory
+	Size    int64
+	ModTime time.Time // to the second at least
+
+	// Basis opens what is there of the file. Nil means that nothing is.
+	Basis func() (Basis, error)
+
+	// Create is called when the file begins to come.
+	Create func() (Output, error)
+}
+
+// FetchOptions are those with which a server is to be started for [Fetch].
+func FetchOptions(wants []Want) *Options {
+	o := &Options{Relative: true, FilesFrom: make([]string, len(wants))}
+	for i, w := range wants {
+		o.FilesFrom[i] = w.Name
+	}
+	return o
+}
+
+// Fetch has the wanted files sent by the server at the other end of c, which
+// was started with FetchOptions(wants).ServerArgs(true, "dir/"). A file that
+// the server has in another size or of another time is not created, nor one
+// that it has not. An error of the session leaves some files without Done.
+func Fetch(ctx context.Context, c Conn, wants []Want) (*Result, error) {
+	return client(ctx, c, FetchOptions(wants), false, func(s *session) error {
+		if err := sendFilters(s); err != nil {
+			return err
+		}
+		names := make(chan error, 1)
+		go func() { names <- s.sendNames() }()
+		r, err := newReceiver(s)
+		if err != nil {
+			s.conn.Close() // whoever writes names has nobody to read them
+			<-names
+			return err
+		}
+		if err := <-names; err != nil {
+			return err
+		}
+		p := fetchPlan{list: r.list, wants: make(map[string]*Want, len(wants))}
+		for i := range wants {
+			p.wants[path.Clean(wants[i].Name)] = &wants[i]
+		}
+		r.plan = p
+		return r.run(ctx)
+	})
+}
+
+// fetchPlan asks for the files that are wanted, as far as they are on the list.
+type fetchPlan struct {
+	list  []*flist.Entry
+	wants map[string]*Want
+}
+
+func (p fetchPlan) each(_ context.Context, ask func(*job) error) error {
+	for i, e := range p.list {
+		w := p.wants[e.Name]
+		if w == nil || !e.IsRegular() || e.Size != w.Size || e.Sec != w.ModTime.Unix() {
+			continue
+		}
+		delete(p.wants, e.Name) // a list may have a name twice
+		j := &job{ndx: int32(i), entry: e, kind: basisFile}
+		j.basis, j.create = w.Basis, w.Create
+		if w.Basis == nil {
+			j.flags = itemNew
+		}
+		if err := ask(j); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (fetchPlan) late(context.Context) ([5]int32, error) { return [5]int32{}, nil }
