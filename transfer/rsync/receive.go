@@ -64,10 +64,12 @@ type receiver struct {
 	phases   chan struct{}  // one for each DONE of the sender
 }
 
-const (
-	maxInFlight = 1024 // files asked for
-	maxBuilders = 8    // files rebuilt at once
-)
+// maxInFlight bounds the files asked for.
+const maxInFlight = 1024
+
+// maxBuilders bounds the files rebuilt at once. More than one on two processors
+// only wait for the lock of the directory.
+var maxBuilders = max(1, workers/2)
 
 // newReceiver reads the file list.
 func newReceiver(s *session) (*receiver, error) {

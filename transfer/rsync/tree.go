@@ -56,14 +56,14 @@ func newTree(r *receiver, root *os.Root, dest string) (*tree, error) {
 		return nil, err
 	}
 	t := &tree{
-		r: r, root: root, at: inRoot(dest), filters: filters, free: make(chan *dirs, maxBuilders),
+		r: r, root: root, at: inRoot(dest), filters: filters, free: make(chan *dirs, maxBuilders+workers),
 		mode: make(map[*flist.Entry]uint32), links: make(map[*flist.Entry]*group),
 	}
 	if err := t.destination(dest); err != nil {
 		return nil, &Error{Code: CodeFiles, Err: fmt.Errorf("destination %s: %w", quote(dest), bare(err))}
 	}
 	t.dirs = dirs{root: root, named: []string{t.at}}
-	for range maxBuilders {
+	for range cap(t.free) {
 		t.free <- &dirs{root: root, named: []string{t.at}}
 	}
 	t.group()
@@ -590,7 +590,7 @@ func (t *tree) late(ctx context.Context) ([5]int32, error) {
 			t.r.fail(e.Name, bare(err))
 		}
 	}
-	for range maxBuilders {
+	for range cap(t.free) {
 		(<-t.free).close()
 	}
 	return t.deleted, ctx.Err()
