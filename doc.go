@@ -9,12 +9,13 @@
 //     compare; the delta algorithm; checksum files.
 //     transfer/dirstore is a local directory, transfer/sshstore another machine
 //     over SSH; transfer/keep keeps day folders; transfer/storetest is the contract
-//     of a store as a test suite.
+//     of a store as a test suite; transfer/rsync is the rsync protocol.
 //   - diskspace: what is free, what fits, what may go, when it will be full.
 //   - report: what a run did, as text, HTML and JSON; report/mailer sends it and
 //     loses none.
 //   - examples: a main for each script that this replaces. examples/backup
-//     fetches day folders over SSH; examples/julianday prints days.
+//     fetches day folders over SSH; examples/julianday prints days;
+//     examples/rsyncserve serves one folder to rsync clients.
 //
 // Imports go down only: examples use everything, keep uses stores and pure
 // packages, and julian, diskspace, report and transfer themselves import the

@@ -31,7 +31,8 @@
 //   - Nothing is visible under its name until it is complete, verified and durable.
 //     Until then, and if it never is, what was there before stays as it is.
 //   - Unchanged files cost no data. Of a file that has only grown, only the tail is sent,
-//     if both sides can hash.
+//     if both sides can hash; of one that has changed only what has, if the source
+//     is a [Fetcher].
 //   - A transfer that was cut goes on where it stopped, inside a file and in another
 //     process, after both sides have proved by hash that the kept part is the
 //     beginning of the source. A source that cannot hash goes by size and time.

@@ -133,7 +133,11 @@ func list(ctx context.Context, s Store, top string, o *Options, filter bool) (*l
 func (l *listing) of(infos []Info, o *Options, filter bool) *listing {
 	taken := map[string]bool{".": true}
 	for _, info := range infos {
-		if info.Name == "." || !taken[path.Dir(info.Name)] || filter && !l.takes(info, o) {
+		if info.Name == "." {
+			l.infos[0] = info // it may know the time better
+			continue
+		}
+		if !taken[path.Dir(info.Name)] || filter && !l.takes(info, o) {
 			continue
 		}
 		l.infos = append(l.infos, info)

@@ -234,7 +234,7 @@ func (r rootFS) Create(_ context.Context, name string, perm fs.FileMode, truncat
 	if err != nil {
 		return nil, errors.Join(bare(err), f.Close())
 	}
-	return &file{f, r.root, name, perm}, nil
+	return &file{File: f, root: r.root, name: name, mode: perm}, nil
 }
 
 // open opens a regular file. O_NONBLOCK keeps a named pipe that has taken its
@@ -248,7 +248,7 @@ func (r rootFS) open(name string) (*file, error) {
 	if !ok {
 		return nil, errors.Join(fmt.Errorf("not a regular file: %w", errors.ErrUnsupported), f.Close())
 	}
-	return &file{f, r.root, name, fi.Mode()}, nil
+	return &file{File: f, root: r.root, name: name, mode: fi.Mode()}, nil
 }
 
 // is reports whether name itself, not what it may link to, is the regular
@@ -325,6 +325,8 @@ type file struct {
 	root *os.Root
 	name string
 	mode fs.FileMode
+
+	begun int64 // bytes that the disk has been told to write
 }
 
 func (f *file) Flush(context.Context) error { return nil }

@@ -81,6 +81,12 @@ func (l *link) rsync(ctx context.Context, args []string, talk func(c rsync.Conn)
 	if err == nil {
 		err = talk(conn)
 	}
+	if err == nil {
+		// Some trouble is told by the exit status alone.
+		var exit error
+		exit, err = await(ctx, c, func() (error, error) { return session.Wait(), nil }, nil)
+		err = cmp.Or(err, exit)
+	}
 	session.Close()
 	if c.isDead() {
 		return c.answer(c.cause)

@@ -3,10 +3,11 @@
 //
 // [Open] connects. A connection that is lost later is dialled again by the
 // next call; the call that met the loss returns [transfer.ErrLost], which
-// transfers know how to retry. Where the account may run programs, sha256sum,
-// head and date on the far side save what SFTP alone would have to send: a
-// cut or grown file is proved by hash where it lies. Of the login shell no more
-// is asked than to understand "exec sh".
+// transfers know how to retry. Where the account may run programs, those of the
+// far side save what SFTP alone would have to send: with sha256sum, head and
+// date a cut or grown file is proved by hash where it lies; with rsync trees are
+// listed, and files pulled many at once and as differences. Of the login shell no
+// more is asked than to understand "exec sh".
 //
 // # Guarantees
 //
@@ -26,7 +27,8 @@
 //
 // SFTP as it is deployed (version 3, draft-ietf-secsh-filexfer-02) cannot fsync
 // a directory, and carries times in whole seconds from 1970 to 2106: others
-// come back off by a multiple of 2^32 seconds. A server is trusted not to
+// come back off by a multiple of 2^32 seconds. (What rsync lists has times to the
+// nanosecond.) A server is trusted not to
 // follow symbolic links out of the tree.
 package sshstore
 
@@ -129,7 +131,8 @@ func (c *Config) addr() string {
 }
 
 // Store is a directory of another machine. It is a [transfer.Tree],
-// [transfer.GroupCommitter], [transfer.Hasher], [transfer.Clock] and
+// [transfer.GroupCommitter], [transfer.Hasher], [transfer.TreeLister],
+// [transfer.Fetcher], [transfer.Clock] and
 // [diskspace.Stater], and its uploads are [transfer.Copier]; what the far side lacks is errors.ErrUnsupported.
 // It is safe for concurrent use, on one connection.
 type Store struct {

@@ -49,6 +49,7 @@ func Run(t *testing.T, open func(t *testing.T) transfer.Store) {
 	run("hashes are of the first bytes", hashed)
 	run("a copy begins with the previous version", copied)
 	run("directories, links, modes and times are kept", tree)
+	run("a tree listed at once is what its directories list", treeList)
 	run("renaming moves a directory and replaces nothing", renamed)
 	run("a link is replaced by a file and a file by a link", linkAndFile)
 }
@@ -456,4 +457,57 @@ func linkAndFile(t *testing.T, s transfer.Store) {
 	put(t, s, "x", []byte("file again"))
 	require.Equal(t, "file again", string(get(t, s, "x", 0)))
 	require.Equal(t, "target", string(get(t, s, "target", 0)), "what the link pointed to")
+}
+
+func treeList(t *testing.T, s transfer.Store) {
+	lister, ok := s.(transfer.TreeLister)
+	if !ok {
+		return
+	}
+	for _, name := range []string{"top/a", "top/d/b", "top/d/e/odd\nname", "top/d-/c", "top/.hidden", "beside/x"} {
+		put(t, s, name, []byte(name))
+	}
+	up, err := s.Create(t.Context(), transfer.Info{Name: "top/d/unfinished", Size: 2 << 20, ModTime: when, Mode: 0o600})
+	require.NoError(t, err)
+	_, err = up.Write([]byte("unfinished"))
+	require.NoError(t, err)
+	if tree, ok := s.(transfer.Tree); ok {
+		require.NoError(t, tree.Symlink(t.Context(), transfer.Info{Name: "top/link", Target: "../beside", Mode: fs.ModeSymlink | 0o777}))
+	}
+	infos, err := lister.ListTree(t.Context(), "top")
+	if errors.Is(err, errors.ErrUnsupported) {
+		require.NoError(t, up.Close())
+		return
+	}
+	require.NoError(t, err)
+	got, seen := map[string]transfer.Info{}, map[string]bool{}
+	for _, info := range infos {
+		require.True(t, info.Name == "." || seen[path.Dir(info.Name)], "%s comes before its directory", info.Name)
+		seen[info.Name] = info.Mode.IsDir()
+		info.ModTime = info.ModTime.Truncate(time.Second)
+		got[info.Name] = info
+	}
+	want := map[string]transfer.Info{}
+	top, err := s.Stat(t.Context(), "top")
+	require.NoError(t, err)
+	top.Name = "."
+	want["."] = top
+	var list func(dir string)
+	list = func(dir string) {
+		for info, err := range s.List(t.Context(), dir) {
+			require.NoError(t, err)
+			if info.Mode.IsDir() {
+				list(info.Name)
+			}
+			info.Name = strings.TrimPrefix(info.Name, "top/")
+			want[info.Name] = info
+		}
+	}
+	list("top")
+	for name, info := range want {
+		info.ModTime = info.ModTime.Truncate(time.Second)
+		want[name] = info
+	}
+	require.Empty(t, cmp.Diff(want, got))
+	require.NoError(t, up.Close())
 }
