@@ -3,6 +3,7 @@
 package rsync_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -73,13 +75,10 @@ func run(t testing.TB, client, server peer, push bool, src, dst string, o *rsync
 // dial starts a server.
 func dial(t testing.TB, server peer, dir string, args []string) rsync.Conn {
 	t.Helper()
-	cmd := exec.Command("rsync", args...)
 	if server == ours {
-		self, err := os.Executable()
-		require.NoError(t, err)
-		cmd = exec.Command(self, args...)
-		cmd.Env = append(os.Environ(), serveRoot+"=/")
+		return serveHere(t, args)
 	}
+	cmd := exec.Command("rsync", args...)
 	in, err := cmd.StdinPipe()
 	require.NoError(t, err)
 	out, err := cmd.StdoutPipe()
@@ -90,6 +89,38 @@ func dial(t testing.TB, server peer, dir string, args []string) rsync.Conn {
 	return pipes{out, in}
 }
 
+// serveHere starts a server of ours in this process.
+func serveHere(t testing.TB, args []string) rsync.Conn {
+	t.Helper()
+	near, far, err := pipePair()
+	require.NoError(t, err)
+	root, err := os.OpenRoot("/")
+	require.NoError(t, err)
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_, err := rsync.Serve(context.Background(), far, args, root, rsync.ReadWrite)
+		t.Log("server:", err)
+		far.Close()
+		root.Close()
+	}()
+	t.Cleanup(func() {
+		near.Close()
+		<-served
+	})
+	return near
+}
+
+// rsyncserve is the example of that name, for clients that start a program.
+var rsyncserve = sync.OnceValues(func() (string, error) {
+	file := filepath.Join(programs, "rsyncserve")
+	out, err := exec.Command("go", "build", "-o", file, "../../examples/rsyncserve").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return file, nil
+})
+
 // debianClient runs the rsync of this machine as the client.
 func debianClient(t testing.TB, server peer, push bool, src, dst string, options []string) error {
 	t.Helper()
@@ -97,9 +128,9 @@ func debianClient(t testing.TB, server peer, push bool, src, dst string, options
 	require.NoError(t, os.WriteFile(shell, []byte("#!/bin/sh\nshift\nexec sh -c \"$*\"\n"), 0o755))
 	args := append([]string{"-e", shell}, options...)
 	if server == ours {
-		self, err := os.Executable()
+		program, err := rsyncserve()
 		require.NoError(t, err)
-		args = append(args, "--rsync-path="+serveRoot+"=/ "+self)
+		args = append(args, "--rsync-path="+program+" -root / --")
 	}
 	if push {
 		args = append(args, src+"/", "host:"+dst+"/")

@@ -15,18 +15,22 @@ import (
 	"github.com/obskeep/obskeep/transfer/rsync"
 )
 
-// serveRoot is the environment variable that makes a process of this test
-// binary the server of that directory.
-const serveRoot = "OBSKEEP_TEST_RSYNC_ROOT"
+// programs is where the programs of the tests are built; it goes with them.
+var programs string
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(serveRoot); dir != "" {
-		os.Exit(serve(dir))
-	}
 	if job := os.Getenv(copyJob); job != "" {
 		os.Exit(copyTrees(job))
 	}
-	goleak.VerifyTestMain(m)
+	var err error
+	if programs, err = os.MkdirTemp("", "obskeep-rsync-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		os.RemoveAll(programs)
+		os.Exit(code)
+	}))
 }
 
 // copyJob is the environment variable that makes a process of this test binary
@@ -34,8 +38,8 @@ func TestMain(m *testing.M) {
 const copyJob = "OBSKEEP_TEST_RSYNC_COPY"
 
 func copyTrees(job string) int {
-	words := strings.SplitN(job, "\n", 3)
-	push, src, dst := words[0] == "true", words[1], words[2]
+	words := strings.SplitN(job, "\n", 4)
+	push, src, dst, server := words[0] == "true", words[1], words[2], words[3]
 	near, far := dst, src
 	if push {
 		near, far = src, dst
@@ -46,12 +50,7 @@ func copyTrees(job string) int {
 		if err != nil {
 			return err
 		}
-		self, err := os.Executable()
-		if err != nil {
-			return err
-		}
-		cmd := exec.Command(self, o.ServerArgs(!push, far+"/")...)
-		cmd.Env = append(os.Environ(), serveRoot+"=/")
+		cmd := exec.Command(server, append([]string{"-root", "/", "--"}, o.ServerArgs(!push, far+"/")...)...)
 		in, err := cmd.StdinPipe()
 		if err != nil {
 			return err
@@ -76,28 +75,6 @@ func copyTrees(job string) int {
 	}
 	return 0
 }
-
-func serve(dir string) int {
-	root, err := os.OpenRoot(dir)
-	if err == nil {
-		_, err = rsync.Serve(context.Background(), stdio{}, os.Args[1:], root, rsync.ReadWrite)
-	}
-	if err == nil {
-		return 0
-	}
-	fmt.Fprintln(os.Stderr, err)
-	if e, ok := errors.AsType[*rsync.Error](err); ok {
-		return int(e.Code)
-	}
-	return 1
-}
-
-// stdio is the conversation with whoever started this process.
-type stdio struct{}
-
-func (stdio) Read(p []byte) (int, error)  { return os.Stdin.Read(p) }
-func (stdio) Write(p []byte) (int, error) { return os.Stdout.Write(p) }
-func (stdio) Close() error                { return errors.Join(os.Stdin.Close(), os.Stdout.Close()) }
 
 // pipes is a conversation over two pipes.
 type pipes struct {

@@ -169,14 +169,16 @@ func copying(t *testing.T, client peer, push bool, src, dst string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
+	server, err := rsyncserve()
+	require.NoError(t, err)
 	var cmd *exec.Cmd
 	if client == ours {
 		cmd = exec.Command(self)
-		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%v\n%s\n%s", copyJob, push, src, dst))
+		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%v\n%s\n%s\n%s", copyJob, push, src, dst, server))
 	} else {
 		shell := filepath.Join(t.TempDir(), "shell")
 		require.NoError(t, os.WriteFile(shell, []byte("#!/bin/sh\nshift\nexec sh -c \"$*\"\n"), 0o755))
-		args := []string{"-e", shell, "-rlpt", "--partial-dir=.part", "--rsync-path=" + serveRoot + "=/ " + self}
+		args := []string{"-e", shell, "-rlpt", "--partial-dir=.part", "--rsync-path=" + server + " -root / --"}
 		if push {
 			args = append(args, src+"/", "host:"+dst+"/")
 		} else {
