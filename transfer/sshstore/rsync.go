@@ -9,6 +9,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/crypto/ssh"
 
@@ -77,8 +78,11 @@ func (l *link) rsync(ctx context.Context, args []string, talk func(c rsync.Conn)
 		return err
 	}
 	defer l.sessionDone()
-	conn, err := startRsync(session, args)
-	if err == nil {
+	conn := newRsyncConn(c, session)
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	if err = conn.start(ctx, args); err == nil {
 		err = talk(conn)
 	}
 	if err == nil {
@@ -87,14 +91,12 @@ func (l *link) rsync(ctx context.Context, args []string, talk func(c rsync.Conn)
 		exit, err = await(ctx, c, func() (error, error) { return session.Wait(), nil }, nil)
 		err = cmp.Or(err, exit)
 	}
-	session.Close()
-	if c.isDead() {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case c.isDead():
 		return c.answer(c.cause)
-	}
-	if err == nil || ctx.Err() != nil {
-		return err
-	}
-	if conn == nil || !conn.spoke() {
+	case err != nil && !conn.heard.Load():
 		// What there is does not answer as an rsync does.
 		l.noRsync.Store(true)
 		l.config.logger().Info("no rsync on the far side, SFTP alone is used", "addr", l.config.addr(), "err", err)
@@ -103,67 +105,91 @@ func (l *link) rsync(ctx context.Context, args []string, talk func(c rsync.Conn)
 	return err
 }
 
-// rsyncConn is the conversation with an rsync of the far side.
+// rsyncConn is the conversation with an rsync of the far side. Its Close ends
+// it here, also when the line is silent: a channel of x/crypto/ssh waits for the
+// far side to agree.
 type rsyncConn struct {
-	io.WriteCloser
-	r       *bufio.Reader
+	conn    *conn
 	session *ssh.Session
-	mu      sync.Mutex
-	heard   bool
+	in      *io.PipeWriter // to rsync
+	stdin   *io.PipeReader
+	out     *bufio.Reader // from rsync
+	stdout  *io.PipeReader
+	from    *io.PipeWriter
+	heard   atomic.Bool
+	once    sync.Once
 }
 
-// startRsync has the shell of the far side become an rsync.
-func startRsync(session *ssh.Session, args []string) (*rsyncConn, error) {
-	in, err := session.StdinPipe()
+func newRsyncConn(c *conn, session *ssh.Session) *rsyncConn {
+	r := &rsyncConn{conn: c, session: session}
+	r.stdin, r.in = io.Pipe()
+	r.stdout, r.from = io.Pipe()
+	r.out = bufio.NewReaderSize(r.stdout, 256<<10)
+	return r
+}
+
+// start has the shell of the far side become an rsync.
+func (c *rsyncConn) start(ctx context.Context, args []string) error {
+	in, err := c.session.StdinPipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	out, err := session.StdoutPipe()
+	out, err := c.session.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := session.Start("exec sh"); err != nil {
-		return nil, err
+	exit, err := await(ctx, c.conn, func() (error, error) { return c.session.Start("exec sh"), nil }, nil)
+	if err := cmp.Or(err, exit); err != nil {
+		return err
 	}
+	c.conn.wg.Go(func() {
+		_, err := io.Copy(in, c.stdin)
+		c.stdin.CloseWithError(err)
+		in.Close() // the far side may have gone
+	})
+	c.conn.wg.Go(func() {
+		_, err := io.CopyBuffer(c.from, out, make([]byte, 256<<10))
+		c.from.CloseWithError(err) // nil is io.EOF
+	})
 	quoted := make([]string, len(args))
 	for i, a := range args {
 		quoted[i] = shellQuote(a)
 	}
 	// Nothing is sent to rsync before the shell has said that it has read this
 	// line: shells read ahead. Some greet first.
-	if _, err := fmt.Fprintf(in, "echo; echo %s; exec rsync %s\n", ready, strings.Join(quoted, " ")); err != nil {
-		return nil, err
+	if _, err := fmt.Fprintf(c.in, "echo; echo %s; exec rsync %s\n", ready, strings.Join(quoted, " ")); err != nil {
+		return err
 	}
-	c := &rsyncConn{WriteCloser: in, r: bufio.NewReaderSize(out, 256<<10), session: session}
 	for range 1000 {
-		line, err := c.r.ReadSlice('\n')
+		line, err := c.out.ReadSlice('\n')
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if string(line) == ready+"\n" {
-			return c, nil
+			return nil
 		}
 	}
-	return nil, errNoShell
+	return errNoShell
 }
 
 const ready = "obskeep-ready"
 
 func (c *rsyncConn) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
+	n, err := c.out.Read(p)
 	if n > 0 {
-		c.mu.Lock()
-		c.heard = true
-		c.mu.Unlock()
+		c.heard.Store(true)
 	}
 	return n, err
 }
 
-func (c *rsyncConn) spoke() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.heard
-}
+func (c *rsyncConn) Write(p []byte) (int, error) { return c.in.Write(p) }
+func (c *rsyncConn) CloseWrite() error           { return c.in.Close() }
 
-func (c *rsyncConn) CloseWrite() error { return c.WriteCloser.Close() }
-func (c *rsyncConn) Close() error      { return c.session.Close() }
+func (c *rsyncConn) Close() error {
+	c.once.Do(func() {
+		c.stdin.CloseWithError(io.ErrClosedPipe)
+		c.stdout.CloseWithError(io.ErrClosedPipe)
+		c.conn.wg.Go(func() { c.session.Close() }) // which a silent line may keep waiting
+	})
+	return nil
+}
