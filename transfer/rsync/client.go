@@ -80,12 +80,11 @@ func client(ctx context.Context, c Conn, o *Options, send bool, f func(*session)
 		err = &Error{Code: CodeUsage, Err: err}
 	}
 	if err == nil {
-		err = s.handshake(nil)
-	}
-	if err == nil {
 		stop := s.keepAlive()
-		err = f(s)
-		stop()
+		defer stop()
+		if err = s.handshake(nil); err == nil {
+			err = f(s)
+		}
 	}
 	if err == nil {
 		s.drain()

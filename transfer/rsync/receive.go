@@ -9,6 +9,7 @@ import (
 	"io"
 	"path"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -61,7 +62,8 @@ type receiver struct {
 	inFlight chan struct{}  // one for each pending job
 	builders chan struct{}  // one for each file being rebuilt
 	building sync.WaitGroup // those
-	phases   chan struct{}  // one for each DONE of the sender
+	phases   chan struct{}  // one for each DONE of the sender that is waited for
+	ended    atomic.Int32   // DONEs of ours
 }
 
 // maxInFlight bounds the files asked for.
@@ -162,7 +164,7 @@ func (r *receiver) generate(ctx context.Context) error {
 	if err := r.ask(ctx, func(ask func(*job) error) error { return r.plan.each(ctx, ask) }); err != nil {
 		return err
 	}
-	r.w.Index(wire.Done)
+	r.done()
 	if err := r.phaseEnd(ctx); err != nil {
 		return err
 	}
@@ -179,7 +181,7 @@ func (r *receiver) generate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.w.Index(wire.Done)
+	r.done()
 	if err := r.phaseEnd(ctx); err != nil {
 		return err
 	}
@@ -187,7 +189,7 @@ func (r *receiver) generate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.w.Index(wire.Done)
+	r.done()
 	if r.version >= 31 {
 		if r.o.Delete != DeleteNone {
 			r.w.Index(wire.DeletionCounts)
@@ -195,13 +197,18 @@ func (r *receiver) generate(ctx context.Context) error {
 				r.w.Varint(n)
 			}
 		}
-		r.w.Index(wire.Done)
+		r.done()
 	}
 	if err := r.phaseEnd(ctx); err != nil {
 		return err
 	}
-	r.w.Index(wire.Done)
+	r.done()
 	return r.w.Flush()
+}
+
+func (r *receiver) done() {
+	r.ended.Add(1)
+	r.w.Index(wire.Done)
 }
 
 // phaseEnd waits for the sender to be done with a phase.
@@ -221,6 +228,8 @@ func (r *receiver) phaseEnd(ctx context.Context) error {
 // while it makes the block sums of those that follow.
 func (r *receiver) ask(ctx context.Context, each func(ask func(*job) error) error) error {
 	queue := make(chan *request, 64)
+	var making sync.WaitGroup // of block sums
+	defer making.Wait()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer close(queue)
@@ -236,10 +245,10 @@ func (r *receiver) ask(ctx context.Context, each func(ask func(*job) error) erro
 				q.sums <- new(sum.Sums)
 			} else {
 				small <- struct{}{}
-				go func() {
+				making.Go(func() {
 					defer func() { <-small }()
 					q.sums <- r.blockSums(ctx, q)
-				}()
+				})
 			}
 			select {
 			case queue <- q:
@@ -362,6 +371,9 @@ func (r *receiver) read(ctx context.Context) error {
 			}
 			continue
 		}
+		if int(r.ended.Load()) < phase {
+			return errors.New("the far side ends a phase that has not ended")
+		}
 		r.building.Wait()
 		r.settle(phase)
 		last := phase == 3 && r.version < 31 || phase == 4
@@ -450,7 +462,7 @@ func (r *receiver) answer(ctx context.Context, ndx int32) error {
 	if h != j.head {
 		return fmt.Errorf("%s is sent against another basis than the one here", quote(j.entry.Name))
 	}
-	parts := r.build(ctx, j)
+	parts := r.build(j)
 	defer close(parts)
 	for {
 		literal, block, count, err := r.tokens.Next()
@@ -494,7 +506,7 @@ type part struct {
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // build rebuilds a file of the parts it is sent, on a goroutine of its own.
-func (r *receiver) build(ctx context.Context, j *job) chan<- part {
+func (r *receiver) build(j *job) chan<- part {
 	parts := make(chan part, 16)
 	r.builders <- struct{}{}
 	r.building.Go(func() {
@@ -503,7 +515,7 @@ func (r *receiver) build(ctx context.Context, j *job) chan<- part {
 		for p := range parts {
 			b.add(p)
 		}
-		b.done(ctx)
+		b.done()
 	})
 	return parts
 }
@@ -605,7 +617,7 @@ type discard struct{ hash.Hash }
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 // done settles the file.
-func (b *builder) done(ctx context.Context) {
+func (b *builder) done() {
 	name := b.job.entry.Name
 	err := b.err
 	switch {

@@ -42,14 +42,12 @@ func Serve(ctx context.Context, c Conn, args []string, root *os.Root, access Acc
 	if a.send && access == WriteOnly || !a.send && access == ReadOnly {
 		return s.end(ctx, &Error{Code: CodeUnsupported, Err: ErrAccess})
 	}
-	if err = s.handshake(a); err == nil {
-		stop := s.keepAlive()
-		if a.send {
-			err = s.serveSender(ctx, root, a)
-		} else {
-			err = s.serveReceiver(ctx, root, a)
-		}
-		stop()
+	stop := s.keepAlive()
+	defer stop()
+	if err = s.handshake(a); err == nil && a.send {
+		err = s.serveSender(ctx, root, a)
+	} else if err == nil {
+		err = s.serveReceiver(ctx, root, a)
 	}
 	res, err := s.end(ctx, err)
 	if e, ok := errors.AsType[*Error](err); ok && e.Code != CodePartial && e.Code != CodeVanished {

@@ -303,28 +303,35 @@ func (s *session) keepAlive() (stop func()) {
 		return func() {}
 	}
 	done := make(chan struct{})
-	go func() {
+	every := func(f func() (goOn bool)) {
 		tick := time.NewTicker(max(s.o.Timeout/4, time.Millisecond))
 		defer tick.Stop()
-		heard, since := s.heard.Load(), time.Now()
 		for {
 			select {
 			case <-done:
 				return
 			case <-tick.C:
 			}
-			_ = s.w.KeepAlive() // an error is the session's, too
-			if now := s.heard.Load(); now != heard {
-				heard, since = now, time.Now()
-			} else if time.Since(since) > s.o.Timeout {
-				s.mu.Lock()
-				s.exit = &Error{Code: CodeTimeout, Err: fmt.Errorf("nothing heard for %v", s.o.Timeout)}
-				s.mu.Unlock()
-				s.conn.Close()
+			if !f() {
 				return
 			}
 		}
-	}()
+	}
+	// Two, since to write may have to wait for a far side that does not read.
+	go every(func() bool { return s.w.KeepAlive() == nil }) // the error sticks
+	heard, since := s.heard.Load(), time.Now()
+	go every(func() bool {
+		if now := s.heard.Load(); now != heard {
+			heard, since = now, time.Now()
+		} else if time.Since(since) > s.o.Timeout {
+			s.mu.Lock()
+			s.exit = &Error{Code: CodeTimeout, Err: fmt.Errorf("nothing heard for %v", s.o.Timeout)}
+			s.mu.Unlock()
+			s.conn.Close()
+			return false
+		}
+		return true
+	})
 	return sync.OnceFunc(func() { close(done) })
 }
 
