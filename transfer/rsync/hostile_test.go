@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -27,6 +28,10 @@ type tape struct{ io.Reader }
 
 func (tape) Write(p []byte) (int, error) { return len(p), nil }
 func (tape) Close() error                { return nil }
+
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // recorder keeps what is read.
 type recorder struct {
@@ -192,11 +197,11 @@ func TestPull_WritesThroughNoLink(t *testing.T) {
 		made string // a link that is there before
 	}{
 		{"a link of the list is a parent of its file", []*flist.Entry{
-			{Name: "d", Mode: link, Extra: &flist.Extra{Target: "OUTSIDE", Link: -1}}, {Name: "d/victim", Size: 1, Mode: file},
+			{Name: "d", Mode: link, Extra: &flist.Extra{Target: "OUTSIDE", Link: -1}}, {Name: "d/new", Size: 1, Mode: file},
 		}, ""},
-		{"a link was there before", []*flist.Entry{{Name: "d/victim", Size: 1, Mode: file}}, "d"},
+		{"a link was there before", []*flist.Entry{{Name: "d/new", Size: 1, Mode: file}}, "d"},
 		{"a link was there for a directory", []*flist.Entry{
-			{Name: "d", Mode: dir}, {Name: "d/victim", Size: 1, Mode: file},
+			{Name: "d", Mode: dir}, {Name: "d/new", Size: 1, Mode: file},
 		}, "d"},
 		{"a link was there for a file", []*flist.Entry{{Name: "victim", Size: 1, Mode: file}}, "victim"},
 	} {
@@ -217,26 +222,33 @@ func TestPull_WritesThroughNoLink(t *testing.T) {
 				require.NoError(t, os.Symlink(target, filepath.Join(outer, "in", row.made)))
 			}
 			said, w := script(t, flist.Options{Links: true}, row.list...)
-			for i := range row.list {
-				// Whatever is asked for is answered, and more.
-				w.Index(int32(i))
-				w.Short(0xa000)
-				sum.Head{}.Write(w)
-				w.Int(1)
-				w.Byte('X')
-				w.Int(0)
-				h := sum.Session{Algorithm: md5(t)}.NewFile()
-				h.Write([]byte("X"))
-				_, _ = w.Write(h.Sum(nil))
-			}
 			require.NoError(t, w.Flush())
+			list := bytes.Clone(said.Bytes())
+			said.Reset()
+			flist.Sort(row.list)
+			w.Index(int32(slices.IndexFunc(row.list, (*flist.Entry).IsRegular)))
+			w.Short(0xa000)
+			sum.Head{}.Write(w)
+			w.Int(1)
+			w.Byte('X')
+			w.Int(0)
+			h := sum.Session{Algorithm: md5(t)}.NewFile()
+			h.Write([]byte("X"))
+			_, _ = w.Write(h.Sum(nil))
+			require.NoError(t, w.Flush())
+			// The answer comes when there has been time to ask.
+			answer := readerFunc(func(p []byte) (int, error) {
+				time.Sleep(200 * time.Millisecond)
+				return said.Read(p)
+			})
 			root, err := os.OpenRoot(filepath.Join(outer, "in"))
 			require.NoError(t, err)
 			defer root.Close()
-			_, _ = rsync.Pull(t.Context(), tape{said}, root, ".", o)
+			_, _ = rsync.Pull(t.Context(), tape{io.MultiReader(bytes.NewReader(list), answer)}, root, ".", o) // the tape ends too early
 			data, err := os.ReadFile(filepath.Join(outer, "in/inside/victim"))
 			require.NoError(t, err)
 			require.Equal(t, "precious", string(data))
+			require.NoFileExists(t, filepath.Join(outer, "in/inside/new"))
 		})
 	}
 }
