@@ -186,3 +186,38 @@ func pipePair() (near, far pipes, err error) {
 	r2, w2, err := os.Pipe()
 	return pipes{r1, w2}, pipes{r2, w1}, err
 }
+
+// A file that changes while it is sent is not kept by the receiver in that
+// state, and reported.
+func TestServe_SendsNoHalfOfAFileThatChanges(t *testing.T) {
+	t.Parallel()
+	src, dst := t.TempDir(), t.TempDir()
+	old, now := random(1, 16<<20), random(2, 16<<20)
+	write(t, src, "big", old)
+	root, err := os.OpenRoot(dst)
+	require.NoError(t, err)
+	defer root.Close()
+	o := &rsync.Options{Recursive: true, Times: true}
+	change := sync.OnceFunc(func() { write(t, src, "big", now) })
+	c := &watched{Conn: serveHere(t, o.ServerArgs(true, src+"/")), left: 4 << 20, then: change}
+	_, err = rsync.Pull(t.Context(), c, root, ".", o)
+	var re *rsync.Error
+	require.ErrorAs(t, err, &re)
+	require.Equal(t, rsync.CodePartial, re.Code)
+	require.Len(t, tree(t, dst), 1, "nothing but the directory")
+}
+
+// watched calls then when so many bytes have been read.
+type watched struct {
+	rsync.Conn
+	left int
+	then func()
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	if w.left -= n; w.left < 0 {
+		w.then()
+	}
+	return n, err
+}

@@ -145,29 +145,27 @@ func (w *writer) Done(err error) error {
 	return err
 }
 
-// finish gives the file its length and attributes.
+// finish gives the file its length and attributes, and makes them durable.
 func (w *writer) finish() error {
 	o := w.t.r.o
+	name := w.base
+	if w.temp != "" {
+		name = w.temp
+	}
 	var err error
 	if w.inPlace || w.sparse {
 		err = w.f.Truncate(w.off)
+	}
+	if err == nil && w.temp != "" && !o.Perms {
+		err = w.dir.Chmod(name, w.perm)
+	}
+	if err == nil {
+		err = w.t.attributes(w.dir, name, w.entry)
 	}
 	if err == nil && o.Fsync {
 		err = w.f.Sync()
 	}
 	if err = errors.Join(err, w.f.Close()); err != nil {
-		return err
-	}
-	name := w.base
-	if w.temp != "" {
-		name = w.temp
-		if !o.Perms {
-			if err := w.dir.Chmod(name, w.perm); err != nil {
-				return err
-			}
-		}
-	}
-	if err := w.t.attributes(w.dir, name, w.entry); err != nil {
 		return err
 	}
 	if o.PartialDir != "" {

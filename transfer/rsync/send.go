@@ -284,7 +284,7 @@ func (s *sender) unmoved(f *os.File, e *flist.Entry, size int64) error {
 	return err
 }
 
-// ErrChanged is returned for a file that changed while it was read, twice.
+// ErrChanged is returned for a file that changed after it was listed.
 var ErrChanged = errors.New("source changed while it was read")
 
 // failAndSay notes a failure, and tells a client of it.

@@ -606,10 +606,13 @@ func (t *tree) finish(e *flist.Entry) error {
 			}
 		}
 		fi, err := dir.Stat(base)
-		if err != nil || t.sameInfo(e, fi) {
-			return err
+		if err == nil && !t.sameInfo(e, fi) {
+			err = t.attributes(dir, base, e)
 		}
-		return t.attributes(dir, base, e)
+		if err == nil && t.r.o.Fsync {
+			err = syncDir(dir, base) // the links made in it, too
+		}
+		return err
 	})
 }
 
