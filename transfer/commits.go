@@ -9,7 +9,7 @@ import (
 )
 
 // commits gathers finished uploads, so that a store that can make many
-// durable at once does: all that finished while the last group was written.
+// durable at once does. A group is what comes until it is full or late.
 type commits struct {
 	queue chan commitRequest
 	done  chan struct{}

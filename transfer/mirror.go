@@ -454,11 +454,10 @@ func (r *run) hand(t *task, up Upload, commits *commits, check func(context.Cont
 
 // settled notes the outcome of a file. An error is for all.
 func (r *run) settled(ctx context.Context, t *task, sum sha256Sum, err error) error {
+	t.done = true
 	if err != nil {
-		t.done = true
 		return r.failed(ctx, t.Info.Name, err)
 	}
-	t.done = true
 	r.sent(t.Info.Name, sum)
 	return nil
 }

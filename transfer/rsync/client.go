@@ -1,6 +1,7 @@
 package rsync
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"os"
@@ -33,18 +34,8 @@ func Push(ctx context.Context, c Conn, root *os.Root, o *Options, paths ...strin
 // The end of ctx closes c. The result is never nil.
 func Pull(ctx context.Context, c Conn, root *os.Root, dest string, o *Options) (*Result, error) {
 	return client(ctx, c, o, false, func(s *session) error {
-		if err := sendFilters(s); err != nil {
-			return err
-		}
-		names := make(chan error, 1)
-		go func() { names <- s.sendNames() }()
-		r, err := newReceiver(s)
+		r, err := s.askForList()
 		if err != nil {
-			s.conn.Close() // whoever writes names has nobody to read them
-			<-names
-			return err
-		}
-		if err := <-names; err != nil {
 			return err
 		}
 		t, err := newTree(r, root, dest)
@@ -54,6 +45,20 @@ func Pull(ctx context.Context, c Conn, root *os.Root, dest string, o *Options) (
 		r.plan = t
 		return r.run(ctx)
 	})
+}
+
+// askForList tells a server what is wanted, and reads its list.
+func (s *session) askForList() (*receiver, error) {
+	if err := sendFilters(s); err != nil {
+		return nil, err
+	}
+	names := make(chan error, 1)
+	go func() { names <- s.sendNames() }()
+	r, err := newReceiver(s)
+	if err != nil {
+		s.conn.Close() // whoever writes names has nobody to read them
+	}
+	return r, cmp.Or(err, <-names)
 }
 
 // sendNames sends the names of the files that are wanted, if not all are. The

@@ -52,10 +52,7 @@ func ListOptions() *Options { return &Options{Recursive: true, Links: true} }
 func List(ctx context.Context, c Conn) ([]Entry, error) {
 	var list []Entry
 	_, err := client(ctx, c, ListOptions(), false, func(s *session) error {
-		if err := sendFilters(s); err != nil {
-			return err
-		}
-		r, err := newReceiver(s)
+		r, err := s.askForList()
 		if err != nil {
 			return err
 		}
@@ -124,18 +121,8 @@ func FetchOptions(wants []Want) *Options {
 // that it has not. An error of the session leaves some files without Done.
 func Fetch(ctx context.Context, c Conn, wants []Want) (*Result, error) {
 	return client(ctx, c, FetchOptions(wants), false, func(s *session) error {
-		if err := sendFilters(s); err != nil {
-			return err
-		}
-		names := make(chan error, 1)
-		go func() { names <- s.sendNames() }()
-		r, err := newReceiver(s)
+		r, err := s.askForList()
 		if err != nil {
-			s.conn.Close() // whoever writes names has nobody to read them
-			<-names
-			return err
-		}
-		if err := <-names; err != nil {
 			return err
 		}
 		p := fetchPlan{list: r.list, wants: make(map[string]*Want, len(wants))}
