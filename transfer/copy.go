@@ -139,6 +139,19 @@ func newCopier(dst Store, o *Options) *copier {
 	return c
 }
 
+// await waits until n bytes may be sent.
+func (c *copier) await(ctx context.Context, n int) error {
+	for n > 0 && c.limit != nil {
+		m := min(n, c.limit.Burst())
+		// Not WaitN, which fails at once when the context would end meanwhile.
+		if err := wait(ctx, c.limit.ReserveN(time.Now(), m).Delay()); err != nil {
+			return err
+		}
+		n -= m
+	}
+	return nil
+}
+
 func (c *copier) count(f func(*Stats)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -269,15 +282,14 @@ func (c contextReader) Read(p []byte) (int, error) {
 
 // limitedReader keeps to a bandwidth.
 type limitedReader struct {
-	ctx   context.Context
-	r     io.Reader
-	limit *rate.Limiter
+	ctx context.Context
+	r   io.Reader
+	c   *copier
 }
 
 func (l limitedReader) Read(p []byte) (int, error) {
-	n, err := l.r.Read(p[:min(len(p), l.limit.Burst())])
-	// Not WaitN, which fails at once when the context would end meanwhile.
-	if e := wait(l.ctx, l.limit.ReserveN(time.Now(), n).Delay()); e != nil {
+	n, err := l.r.Read(p[:min(len(p), l.c.limit.Burst())])
+	if e := l.c.await(l.ctx, n); e != nil {
 		return n, e
 	}
 	return n, err
@@ -490,7 +502,7 @@ func (c *copier) pump(ctx context.Context, up Upload, d *delivery, off int64) er
 		p = p[:min(int64(len(p)), left)]
 		in := io.Reader(r)
 		if c.limit != nil {
-			in = limitedReader{ctx, r, c.limit}
+			in = limitedReader{ctx, r, c}
 		}
 		n, err := io.ReadFull(in, p)
 		left -= int64(n)

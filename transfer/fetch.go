@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
-	"time"
 )
 
 // fetchMax is the size up to which a file that the destination has not is
-// fetched with others. A larger one alone fills the line, and is resumed.
+// sent with others. A larger one alone fills the line, and is resumed.
 const fetchMax = 8 << 20
 
 // fetch has the source send all at once what it can. What it does not send, for
@@ -27,31 +26,42 @@ func (r *run) fetch(ctx context.Context, tasks []*task, commits *commits) error 
 	if len(wants) == 0 {
 		return nil
 	}
-	err := src.Fetch(ctx, r.o.From, wants)
+	return r.atOnce(ctx, "read", tasks, src.Fetch(ctx, r.o.From, wants))
+}
+
+// atOnce makes what a store says after many files an error for all, or none.
+func (r *run) atOnce(ctx context.Context, op string, tasks []*task, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.Is(err, ErrLost):
 		r.lost = tasks[0]
-		return &opError{"read", err}
+		return &opError{op, err}
 	case err != nil:
-		r.o.Logger.Debug("not all was fetched at once", "err", err)
+		r.o.Logger.Debug("not all was sent at once", "err", err)
 	}
 	return nil
 }
 
-// want says how a file is to be fetched; ok is false if it had better be sent
-// alone.
-func (r *run) want(ctx context.Context, t *task, commits *commits) (w Want, ok bool) {
-	old := t.old
+// together reports whether a file had better be sent with others.
+func (t *task) together() bool {
 	switch {
-	case t.Action != Send || t.alone:
-		return w, false
-	case old.Mode.IsRegular() && old.Size >= hashMin && old.Size < t.info.Size:
-		return w, false // it may have grown only
-	case old.Size < hashMin && t.info.Size > fetchMax:
+	case t.Action != Send || t.alone || t.handed:
+		return false
+	case t.old.Mode.IsRegular() && t.old.Size >= hashMin && t.old.Size < t.info.Size:
+		return false // it may have grown only
+	case t.old.Size < hashMin && t.info.Size > fetchMax:
+		return false
+	}
+	return true
+}
+
+// want says how a file is to be fetched, if that is so.
+func (r *run) want(ctx context.Context, t *task, commits *commits) (w Want, ok bool) {
+	if !t.together() {
 		return w, false
 	}
+	old := t.old
 	w = Want{Name: t.Info.Name, Size: t.info.Size, ModTime: t.info.ModTime}
 	if old.Mode.IsRegular() && old.Size > 0 {
 		w.Basis = func() (Basis, error) { return openBasis(ctx, r.dst, old) }
@@ -100,14 +110,8 @@ type fetched struct {
 }
 
 func (f *fetched) Literal(p []byte) error {
-	if f.r.limit != nil {
-		for q := p; len(q) > 0; {
-			n := min(len(q), f.r.limit.Burst())
-			if err := wait(f.ctx, f.r.limit.ReserveN(time.Now(), n).Delay()); err != nil {
-				return err
-			}
-			q = q[n:]
-		}
+	if err := f.r.await(f.ctx, len(p)); err != nil {
+		return err
 	}
 	next := f.t.tally
 	next.literal += int64(len(p))

@@ -213,7 +213,7 @@ type task struct {
 	*delivery
 	handed bool // to be committed
 	done   bool // or given up
-	alone  bool // to be sent alone, as it changed when it was fetched
+	alone  bool // to be sent alone, as it changed when it was sent with others
 }
 
 func (r *run) all(ctx context.Context) error {
@@ -309,6 +309,9 @@ func (r *run) round(ctx context.Context, tasks []*task) error {
 	}
 	err := r.fetch(ctx, tasks, commits)
 	if err == nil {
+		err = r.take(ctx, tasks)
+	}
+	if err == nil {
 		err = r.each(ctx, tasks, commits)
 	}
 	// What is whole is committed even if something has failed for good.
@@ -334,12 +337,15 @@ func (r *run) each(ctx context.Context, tasks []*task, commits *commits) error {
 	return g.Wait()
 }
 
-// touched are the directories in which something was made.
+// touched are the directories in which something is made. A Taker makes
+// something of its own in the topmost.
 func (r *run) touched() map[string]bool {
 	dirs := make(map[string]bool)
+	_, takes := r.dst.(Taker)
 	for _, s := range r.plan.Steps {
 		if s.Action != Leave && s.Action != SetInfo || s.Info.Mode.IsRegular() && r.o.Verify == VerifyAll {
 			dirs[path.Dir(s.Info.Name)] = true
+			dirs["."] = dirs["."] || takes
 		}
 	}
 	return dirs

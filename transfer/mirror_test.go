@@ -38,10 +38,10 @@ func TestMirror_KeepsModesTimesAndLinks(t *testing.T) {
 	require.Len(t, res.Sent, 4)
 }
 
-// Over SFTP, times are kept to the second.
+// Over SFTP alone, times are kept to the second.
 func TestMirror_KeepsWholeSecondsOverSFTP(t *testing.T) {
 	t.Parallel()
-	c := sshtest.Start(t).Config()
+	c := sshtest.Start(t, "ForceCommand internal-sftp").Config()
 	src, dst := day(t), t.TempDir()
 	_, err := transfer.Mirror(t.Context(), remote(t, c, dst), local(t, src), nil)
 	require.NoError(t, err)

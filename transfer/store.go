@@ -154,6 +154,41 @@ type Output interface {
 	Done(err error) error              // nil: the bytes are those of the source
 }
 
+// Taker is a Store that can take many files at once, each as the difference to
+// what it has under the name. What [Upload] promises holds for each: invisible
+// until it is complete and durable, with readBack compared with what is stored.
+// A file that is not Done when Take returns has not been taken; after an error
+// that is ErrLost it may have been.
+type Taker interface {
+	Take(ctx context.Context, dir string, offers []Offer, readBack bool) error
+}
+
+// Offer is a file for a [Taker].
+type Offer struct {
+	Info // Name below the directory
+
+	// Old is the size of what the destination has under the name; 0 for nothing.
+	Old int64
+
+	Open func() (Input, error)       // again, if the bytes went wrong on the way
+	Done func(sum [sha256.Size]byte) // the file is under its name; sum is of its bytes
+}
+
+// Input is a file on its way to a [Taker], read from its beginning to its end.
+// Its methods are called one after the other.
+type Input interface {
+	io.Reader
+
+	// Literal is called when the next n bytes are sent, and may keep them
+	// waiting; Matched for those that the destination has.
+	Literal(n int)
+	Matched(n int)
+
+	// Done ends the file; with nil all of it has been read. If it returns an
+	// error, the file must not be taken.
+	Done(err error) error
+}
+
 // Hasher is a Store that hashes the first n bytes of a file where they lie,
 // without sending them; io.ErrUnexpectedEOF if there are fewer. It returns
 // errors.ErrUnsupported if it cannot.

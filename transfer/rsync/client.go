@@ -20,11 +20,7 @@ func Push(ctx context.Context, c Conn, root *os.Root, o *Options, paths ...strin
 				return err
 			}
 		}
-		snd, err := newSender(s, root, paths)
-		if err != nil {
-			return err
-		}
-		return snd.run(ctx)
+		return sendTree(ctx, s, root, paths)
 	})
 }
 

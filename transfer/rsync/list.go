@@ -43,15 +43,15 @@ type lister struct {
 	ids     flist.IDNames
 }
 
-// send lists what the arguments name, and sends the list.
-func (l *lister) send(args []string) error {
+// send lists what the arguments name, and sends the list, as it goes.
+func (l *lister) send(args []string) ([]*flist.Entry, error) {
 	l.paths, l.seen = make(map[*flist.Entry]string), make(map[string]bool)
 	l.links = make(map[fileID]int32)
 	l.ids = flist.IDNames{Users: make(map[uint32]string), Groups: make(map[uint32]string)}
 	l.enc = flist.NewEncoder(l.s.w, l.s.listOptions())
 	for i, arg := range args {
 		if err := l.arg(arg, i == 0); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	l.enc.End(l.errors)
@@ -59,8 +59,7 @@ func (l *lister) send(args []string) error {
 	if o := l.s.listOptions(); l.errors != 0 && o.Version >= 30 && !o.Varint && !o.SafeErrors {
 		_ = l.s.w.Message(wire.MsgIOError, littleEndian(l.errors)) // the error sticks
 	}
-	flist.Sort(l.list)
-	return l.s.w.Flush()
+	return l.list, nil
 }
 
 // arg lists one argument: a file; a directory; with a slash at its end what is

@@ -1,6 +1,7 @@
 package rsync
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,27 +36,32 @@ const (
 	basisFuzzy   = 0x83
 )
 
+// source is where the files of a list are. The size is what Input has, which may
+// not be what the list says.
+type source interface {
+	open(e *flist.Entry) (in Input, size int64, err error)
+	close()
+}
+
 // sender answers the requests for a list.
 type sender struct {
 	*session
-	list   *lister
-	files  dirs
+	list   []*flist.Entry // in the order in which both sides count
+	source source
 	tokens *token.Writer
 	began  time.Time
 	sentAt time.Time // when the list was out
 }
 
-// newSender sends the list of what the arguments name.
-func newSender(s *session, root *os.Root, args []string) (*sender, error) {
-	filters, err := s.o.filters()
-	if err != nil {
+// newSender has a list sent; send returns it in the order in which it was.
+func newSender(s *session, from source, send func() ([]*flist.Entry, error)) (*sender, error) {
+	snd := &sender{session: s, source: from, began: time.Now()}
+	var err error
+	if snd.list, err = send(); err != nil {
 		return nil, err
 	}
-	snd := &sender{session: s, list: &lister{s: s, root: root, filters: filters}, files: dirs{root: root, named: make([]string, len(args))}, began: time.Now()}
-	for i, arg := range args {
-		snd.files.named[i] = inRoot(arg)
-	}
-	if err := snd.list.send(args); err != nil {
+	flist.Sort(snd.list)
+	if err = s.w.Flush(); err != nil {
 		return nil, err
 	}
 	snd.sentAt = time.Now()
@@ -63,10 +69,27 @@ func newSender(s *session, root *os.Root, args []string) (*sender, error) {
 	return snd, err
 }
 
+// sendTree sends what the arguments name below a root.
+func sendTree(ctx context.Context, s *session, root *os.Root, args []string) error {
+	filters, err := s.o.filters()
+	if err != nil {
+		return err
+	}
+	t := &sentTree{list: lister{s: s, root: root, filters: filters}, files: dirs{root: root, named: make([]string, len(args))}}
+	for i, arg := range args {
+		t.files.named[i] = inRoot(arg)
+	}
+	snd, err := newSender(s, t, func() ([]*flist.Entry, error) { return t.list.send(args) })
+	if err != nil {
+		return err
+	}
+	return snd.run(ctx)
+}
+
 // run answers until the far side says goodbye.
 func (s *sender) run(ctx context.Context) error {
-	defer s.files.close()
-	if len(s.list.list) == 0 && s.server {
+	defer s.source.close()
+	if len(s.list) == 0 && s.server {
 		return s.w.Flush()
 	}
 	for phase := 1; ; {
@@ -171,10 +194,10 @@ func (s *sender) answer(ctx context.Context, ndx int32, phase int) error {
 	if err := s.r.Err(); err != nil {
 		return err
 	}
-	if ndx < 0 || int(ndx) >= len(s.list.list) {
-		return fmt.Errorf("request for entry %d of %d", ndx, len(s.list.list))
+	if ndx < 0 || int(ndx) >= len(s.list) {
+		return fmt.Errorf("request for entry %d of %d", ndx, len(s.list))
 	}
-	e := s.list.list[ndx]
+	e := s.list[ndx]
 	switch {
 	case flags&itemTransfer == 0:
 		head()
@@ -196,7 +219,7 @@ func (s *sender) answer(ctx context.Context, ndx int32, phase int) error {
 	if err := s.r.Err(); err != nil {
 		return err
 	}
-	f, size, err := s.open(e)
+	in, size, err := s.source.open(e)
 	if err != nil {
 		flag := int32(ioGeneral)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -205,21 +228,18 @@ func (s *sender) answer(ctx context.Context, ndx int32, phase int) error {
 		s.failAndSay(e.Name, err, flag)
 		return s.w.Message(wire.MsgNoSend, littleEndian(ndx))
 	}
-	defer f.Close()
 	head()
 	h.Write(s.w)
 	inPlace := s.o.InPlace && basis == basisFile || s.compat&compatPartialInPlace != 0 && basis == basisPartial
-	out := &counter{to: s.tokens, head: h, stats: &s.result.Stats}
+	out := &counter{to: s.tokens, in: in, head: h, stats: &s.result.Stats}
 	var fileSum []byte
 	if appending {
-		fileSum, err = s.appendix(ctx, f, size, h, out)
+		fileSum, err = s.appendix(ctx, in, size, h, out)
 	} else {
-		fileSum, _, err = match.Search(ctx, f, size, sums, s.sum, inPlace, workers, out)
+		fileSum, _, err = match.Search(ctx, in, size, sums, s.sum, inPlace, workers, out)
 	}
 	s.tokens.End()
-	if err == nil {
-		err = s.unmoved(f, e, size)
-	}
+	err = in.Done(err)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -244,9 +264,16 @@ var workers = runtime.GOMAXPROCS(0)
 // maxPath bounds a name, bytes.
 const maxPath = 4096
 
-// open opens a file of the list, which the far side knows with size bytes.
-func (s *sender) open(e *flist.Entry) (*os.File, int64, error) {
-	f, err := s.files.open(s.list.path(e))
+// sentTree is a tree as a source.
+type sentTree struct {
+	list  lister
+	files dirs
+}
+
+func (t *sentTree) close() { t.files.close() }
+
+func (t *sentTree) open(e *flist.Entry) (Input, int64, error) {
+	f, err := t.files.open(t.list.path(e))
 	if err != nil {
 		return nil, 0, err
 	}
@@ -254,38 +281,52 @@ func (s *sender) open(e *flist.Entry) (*os.File, int64, error) {
 	if err != nil {
 		return nil, 0, errors.Join(err, f.Close())
 	}
-	return f, fi.Size(), nil
+	return &sentFile{f, e, fi.Size()}, fi.Size(), nil
 }
 
-// appendix sends what a file has beyond what the far side has of it, which is
-// taken to be the same.
-func (s *sender) appendix(ctx context.Context, f *os.File, size int64, h sum.Head, out match.Emitter) ([]byte, error) {
-	file := s.sum.NewFile()
-	have := min(h.Size(), size)
-	if s.o.Append {
-		if _, err := io.Copy(file, io.NewSectionReader(f, 0, have)); err != nil {
-			return nil, err
-		}
-	}
-	if _, err := f.Seek(have, io.SeekStart); err != nil {
-		return nil, err
-	}
-	rest := io.TeeReader(f, file)
-	_, _, err := match.Search(ctx, rest, size-have, new(sum.Sums), s.sum, false, 1, out)
-	return file.Sum(nil), err
+// sentFile is an [Input].
+type sentFile struct {
+	*os.File
+	entry *flist.Entry
+	size  int64
 }
 
-// unmoved returns ErrChanged for a file that was written to meanwhile.
-func (s *sender) unmoved(f *os.File, e *flist.Entry, size int64) error {
-	fi, err := f.Stat()
-	if err == nil && (fi.Size() != size || size == e.Size && (fi.ModTime().Unix() != e.Sec || uint32(fi.ModTime().Nanosecond()) != e.Nsec)) {
-		err = ErrChanged
+func (*sentFile) Literal(int) {}
+func (*sentFile) Matched(int) {}
+
+// Done finds a file that was written to meanwhile.
+func (f *sentFile) Done(err error) error {
+	defer f.Close()
+	fi, e := f.Stat()
+	if err = cmp.Or(err, e); err != nil {
+		return err
 	}
-	return err
+	if fi.Size() != f.size || f.size == f.entry.Size && (fi.ModTime().Unix() != f.entry.Sec || uint32(fi.ModTime().Nanosecond()) != f.entry.Nsec) {
+		return ErrChanged
+	}
+	return nil
 }
 
 // ErrChanged is returned for a file that changed after it was listed.
 var ErrChanged = errors.New("source changed while it was read")
+
+// appendix sends what a file has beyond what the far side has of it, which is
+// taken to be the same.
+func (s *sender) appendix(ctx context.Context, in Input, size int64, h sum.Head, out match.Emitter) ([]byte, error) {
+	file := s.sum.NewFile()
+	have := min(h.Size(), size)
+	var err error
+	if s.o.AppendBlind {
+		_, err = in.(io.Seeker).Seek(have, io.SeekStart) // only files of trees are appended to
+	} else {
+		_, err = io.CopyN(file, in, have)
+	}
+	if err != nil {
+		return nil, err
+	}
+	_, _, err = match.Search(ctx, io.TeeReader(in, file), size-have, new(sum.Sums), s.sum, false, 1, out)
+	return file.Sum(nil), err
+}
 
 // failAndSay notes a failure, and tells a client of it.
 func (s *sender) failAndSay(name string, err error, flag int32) {
@@ -303,16 +344,20 @@ func littleEndian(v int32) []byte {
 // counter counts what goes into the answers.
 type counter struct {
 	to    *token.Writer
+	in    Input
 	head  sum.Head
 	stats *Stats
 }
 
 func (c *counter) Literal(p []byte) {
+	c.in.Literal(len(p))
 	c.stats.Literal += int64(len(p))
 	c.to.Literal(p)
 }
 
 func (c *counter) Block(i int32) {
-	c.stats.Matched += int64(c.head.Len(i))
+	n := c.head.Len(i)
+	c.in.Matched(n)
+	c.stats.Matched += int64(n)
 	c.to.Block(i)
 }

@@ -76,11 +76,7 @@ func (s *session) serveSender(ctx context.Context, root *os.Root, a *serverArgs)
 			return err
 		}
 	}
-	snd, err := newSender(s, root, a.paths)
-	if err != nil {
-		return err
-	}
-	return snd.run(ctx)
+	return sendTree(ctx, s, root, a.paths)
 }
 
 func (s *session) serveReceiver(ctx context.Context, root *os.Root, a *serverArgs) error {

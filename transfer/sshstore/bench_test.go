@@ -93,9 +93,10 @@ func (j job) run(ctx context.Context) error {
 
 // contest is one tree that is copied in one direction.
 type contest struct {
-	src, dst string
-	push     bool
-	prepare  func(dst string) // before each copy, not timed
+	src     string
+	push    bool
+	prepare func() (dst string) // before each turn, not timed
+	dst     string
 }
 
 // names of the contenders, in the order of their turns.
@@ -109,7 +110,7 @@ func (c contest) run(b *testing.B) {
 	times, wire := map[string][]float64{}, map[string][]float64{}
 	for b.Loop() {
 		for _, who := range contenders {
-			c.prepare(c.dst)
+			c.ready(b)
 			cmd := c.command(b, who, d, d.Config())
 			begun := time.Now()
 			out, err := cmd.CombinedOutput()
@@ -119,7 +120,7 @@ func (c contest) run(b *testing.B) {
 	}
 	b.StopTimer()
 	for _, who := range contenders[:2] {
-		c.prepare(c.dst)
+		c.ready(b)
 		received, sent := p.Bytes()
 		out, err := c.command(b, who, d, throughProxy).CombinedOutput()
 		require.NoError(b, err, "%s: %s", who, out)
@@ -135,6 +136,12 @@ func (c contest) run(b *testing.B) {
 	b.ReportMetric(wire["ours"][0]/(1<<20), "ours-MiB-on-the-wire")
 	b.ReportMetric(wire["rsync"][0]/(1<<20), "rsync-MiB-on-the-wire")
 	b.ReportMetric(0, "ns/op") // says nothing
+}
+
+// ready leaves nothing to be written of what was done before.
+func (c *contest) ready(b *testing.B) {
+	c.dst = c.prepare()
+	sshtest.Shell(b, "", "sync")
 }
 
 func (c contest) command(b *testing.B, who string, d *sshtest.Sshd, cfg sshstore.Config) *exec.Cmd {
@@ -207,25 +214,24 @@ func smallFiles(b *testing.B) string {
 	return dir
 }
 
-func empty(b *testing.B) func(string) {
-	return func(dir string) {
-		require.NoError(b, os.RemoveAll(dir))
-		require.NoError(b, os.Mkdir(dir, 0o755))
-	}
+// fresh makes a new directory each time. Nothing is removed meanwhile: for some
+// seconds ext4 looks around every inode that was freed before it makes one.
+func fresh(b *testing.B) func() string {
+	return func() string { return b.TempDir() }
 }
 
 func BenchmarkFirstCopyOf1GiB(b *testing.B) {
 	src := b.TempDir()
 	random(b, filepath.Join(src, "x"), 1<<30)
 	directions(b, func(b *testing.B, push bool) {
-		contest{src: src, dst: filepath.Join(b.TempDir(), "dst"), push: push, prepare: empty(b)}.run(b)
+		contest{src: src, push: push, prepare: fresh(b)}.run(b)
 	})
 }
 
 func BenchmarkFirstCopyOf20000Files(b *testing.B) {
 	src := smallFiles(b)
 	directions(b, func(b *testing.B, push bool) {
-		contest{src: src, dst: filepath.Join(b.TempDir(), "dst"), push: push, prepare: empty(b)}.run(b)
+		contest{src: src, push: push, prepare: fresh(b)}.run(b)
 	})
 }
 
@@ -234,7 +240,7 @@ func BenchmarkNothingToDoFor20000Files(b *testing.B) {
 	directions(b, func(b *testing.B, push bool) {
 		dst := b.TempDir()
 		sshtest.Shell(b, "", "cp -a "+src+"/. "+dst)
-		contest{src: src, dst: dst, push: push, prepare: func(string) {}}.run(b)
+		contest{src: src, push: push, prepare: func() string { return dst }}.run(b)
 	})
 }
 
@@ -243,10 +249,10 @@ func BenchmarkAppendOf1MiBTo1GiB(b *testing.B) {
 	random(b, filepath.Join(src, "x"), 1<<30+1<<20)
 	random(b, filepath.Join(old, "x"), 1<<30)
 	directions(b, func(b *testing.B, push bool) {
-		dst := filepath.Join(b.TempDir(), "dst")
-		contest{src: src, dst: dst, push: push, prepare: func(string) {
-			empty(b)(dst)
+		contest{src: src, push: push, prepare: func() string {
+			dst := b.TempDir()
 			sshtest.Shell(b, "", "cp -a "+old+"/x "+dst+" && touch -d yesterday "+dst+"/x")
+			return dst
 		}}.run(b)
 	})
 }

@@ -85,6 +85,25 @@ type subdir struct {
 	uses int
 }
 
+// Reserve takes names for uploads that the store itself does not make. The
+// function that it returns gives them back.
+func (s *Store) Reserve(names []string) (release func(), err error) {
+	n := 0
+	release = func() {
+		for _, name := range names[:n] {
+			s.end(name)
+		}
+	}
+	for _, name := range names {
+		if err := s.begin(name); err != nil {
+			release()
+			return nil, err
+		}
+		n++
+	}
+	return release, nil
+}
+
 // begin takes a name for an upload.
 func (s *Store) begin(name string) error {
 	s.mu.Lock()
@@ -228,9 +247,22 @@ func (s *Store) removeUploads(ctx context.Context, name string) error {
 		}
 	}
 	for _, info := range infos {
-		err = errors.Join(err, s.FS.Remove(ctx, info.Name))
+		err = errors.Join(err, s.removeAll(ctx, info))
 	}
 	return err
+}
+
+func (s *Store) removeAll(ctx context.Context, info transfer.Info) error {
+	if info.Mode.IsDir() {
+		infos, err := s.FS.ReadDir(ctx, info.Name)
+		for _, info := range infos {
+			err = errors.Join(err, s.removeAll(ctx, info))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return s.FS.Remove(ctx, info.Name)
 }
 
 func (s *Store) Mkdir(ctx context.Context, info transfer.Info) error {
@@ -331,8 +363,12 @@ func hidden(prefix, name string) string {
 	return prefix + hex.EncodeToString(sum[:16])
 }
 
+// StageName is the directory in which a store may gather many uploads.
+const StageName = transfer.ReservedPrefix + "push"
+
 // IsHidden reports whether a name is that of an upload on its way.
 func IsHidden(name string) bool {
 	base := path.Base(name)
-	return strings.HasPrefix(base, partPrefix) || strings.HasPrefix(base, keptPrefix) || strings.HasPrefix(base, linkPrefix)
+	return strings.HasPrefix(base, partPrefix) || strings.HasPrefix(base, keptPrefix) || strings.HasPrefix(base, linkPrefix) ||
+		strings.Contains("/"+name+"/", "/"+StageName+"/")
 }

@@ -1,0 +1,376 @@
+package sshstore
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/pkg/sftp"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/obskeep/obskeep/transfer"
+	"github.com/obskeep/obskeep/transfer/internal/fsstore"
+	"github.com/obskeep/obskeep/transfer/rsync"
+)
+
+const (
+	// batchFiles and batchBytes bound what is on the far side twice, and what
+	// is shown in one go.
+	batchFiles = 32768
+	batchBytes = 1 << 30
+	// patchMin is the size from which a file mostly changes in place, by the
+	// blocks of a file system, and what is left of a cut attempt is worth keeping.
+	patchMin  = 16 << 20
+	patchSize = 4096
+)
+
+// Take implements [transfer.Taker] with the rsync of the far side, which writes
+// into a hidden directory. From there the files get their names when sync -f
+// has made them durable, and sha256sum agrees.
+func (s *Store) Take(ctx context.Context, dir string, offers []transfer.Offer, readBack bool) error {
+	if err := transfer.ValidName(dir); err != nil {
+		return err
+	}
+	if s.link.noRsync.Load() || !s.link.hasShell(ctx) {
+		return cmp.Or(ctx.Err(), errNoRsync)
+	}
+	t := &taking{Store: s, dir: dir, stage: path.Join(dir, fsstore.StageName), readBack: readBack}
+	names := []string{t.stage}
+	for _, o := range offers {
+		names = append(names, path.Join(dir, o.Name))
+	}
+	release, err := s.files.Reserve(names)
+	if err != nil {
+		return err
+	}
+	defer release()
+	err = t.run(ctx, offers)
+	if ctx.Err() != nil || errors.Is(err, transfer.ErrLost) {
+		return err // what has come helps the next attempt
+	}
+	_, e := s.link.run(ctx, fmt.Sprintf("exec rm -rf -- %s\n", shellQuote(s.fs.path(t.stage))))
+	return cmp.Or(err, e)
+}
+
+// taking is a call of Take.
+type taking struct {
+	*Store
+	dir, stage string
+	readBack   bool
+	clean      bool // what is in the hidden directory is of the batch at hand
+}
+
+// taken is an offer, and what is known of its bytes.
+type taken struct {
+	transfer.Offer
+	hash  hash.Hash // of what was read
+	whole bool      // that was all of it, and it has arrived
+	shown bool      // under its name
+}
+
+// run takes batch by batch. A session of rsync has one length for all blocks.
+func (t *taking) run(ctx context.Context, offers []transfer.Offer) error {
+	var small, large []*taken
+	for _, o := range offers {
+		if f := (&taken{Offer: o}); o.Old < patchMin {
+			small = append(small, f)
+		} else {
+			large = append(large, f)
+		}
+	}
+	return cmp.Or(t.batches(ctx, small, 0), t.batches(ctx, large, patchSize))
+}
+
+func (t *taking) batches(ctx context.Context, files []*taken, block int) error {
+	for len(files) > 0 {
+		n, size := 0, int64(0)
+		for n < min(len(files), batchFiles) && (n == 0 || size+files[n].Size <= batchBytes) {
+			size += files[n].Size
+			n++
+		}
+		if err := t.batch(ctx, files[:n], block); err != nil {
+			return err
+		}
+		files = files[n:]
+	}
+	return nil
+}
+
+func (t *taking) batch(ctx context.Context, files []*taken, block int) error {
+	if err := t.begin(ctx, files); err != nil {
+		return err
+	}
+	told := t.deliver(ctx, files, block)
+	switch {
+	case ctx.Err() != nil, errors.Is(told, transfer.ErrLost), errors.Is(told, errNoRsync):
+		return told
+	case told != nil:
+		t.link.config.logger().Debug("rsync has not taken everything", "err", told)
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return t.sync(gctx) })
+	if t.readBack || told != nil {
+		g.Go(func() error { return t.prove(gctx, files) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return t.show(ctx, files)
+}
+
+// sync makes the hidden directory durable, and all that has come out of it:
+// names are never given across file systems.
+func (t *taking) sync(ctx context.Context) error {
+	return t.link.syncFS(ctx, []string{t.fs.path(t.stage)})
+}
+
+// begin makes the hidden directory. Where a cut attempt has left the beginning
+// of a file, the rest of the old version makes a better basis of it.
+func (t *taking) begin(ctx context.Context, files []*taken) error {
+	var script strings.Builder
+	dir := shellQuote(t.fs.path(t.dir))
+	fmt.Fprintf(&script, "mkdir -p -- %s && cd %s || exit\n", dir, dir)
+	fmt.Fprintf(&script, "if test -d %s; then is=there; else is=new; mkdir -m 700 %[1]s || exit; fi\n", fsstore.StageName)
+	for _, f := range files {
+		if f.Old < patchMin {
+			continue
+		}
+		left, err := t.fs.Lstat(ctx, path.Join(t.stage, f.Name))
+		switch {
+		case isNotExist(err):
+		case err != nil:
+			return err
+		case left.Mode.IsRegular() && left.Size < f.Old:
+			fmt.Fprintf(&script, "tail -c +%d ./%s >> %s || exit\n", left.Size+1, shellQuote(f.Name), shellQuote(fsstore.StageName+"/"+f.Name))
+		}
+	}
+	script.WriteString("echo $is\n")
+	out, err := t.link.run(ctx, script.String())
+	switch {
+	case err != nil:
+		return err
+	case lastLine(out) == "new":
+		t.clean = true
+	case lastLine(out) != "there":
+		return errNoShell
+	}
+	return nil
+}
+
+// deliver has rsync take the files, and the directories in which they are.
+func (t *taking) deliver(ctx context.Context, files []*taken, block int) error {
+	offers := make([]rsync.Offer, 0, len(files))
+	dirs := map[string]bool{".": true}
+	var mkdir func(dir string)
+	mkdir = func(dir string) {
+		if !dirs[dir] {
+			dirs[dir] = true
+			mkdir(path.Dir(dir))
+			offers = append(offers, rsync.Offer{Entry: rsync.Entry{Name: dir, Mode: fs.ModeDir | 0o700, ModTime: files[0].ModTime}})
+		}
+	}
+	for _, f := range files {
+		mkdir(path.Dir(f.Name))
+		offers = append(offers, rsync.Offer{
+			Entry: rsync.Entry{Name: f.Name, Size: f.Size, ModTime: f.ModTime, Mode: f.Mode | readable},
+			Open: func() (rsync.Input, error) {
+				in, err := f.Open()
+				f.hash, f.whole = sha256.New(), false
+				return &takenInput{in, f}, err
+			},
+		})
+	}
+	options := rsync.DeliverOptions(block)
+	options.Extra = []string{"--copy-dest=.."}
+	return t.link.rsync(ctx, options.ServerArgs(false, t.fs.path(t.stage)+"/"), func(c rsync.Conn) error {
+		_, err := rsync.Deliver(ctx, c, options, offers)
+		return err
+	})
+}
+
+// readable is what rsync and sha256sum need of a mode.
+const readable = 0o400
+
+type takenInput struct {
+	transfer.Input
+	f *taken
+}
+
+func (in *takenInput) Read(p []byte) (int, error) {
+	n, err := in.Input.Read(p)
+	in.f.hash.Write(p[:n])
+	return n, err
+}
+
+func (in *takenInput) Done(err error) error {
+	err = in.Input.Done(err)
+	in.f.whole = err == nil
+	return err
+}
+
+// prove has the far side hash what has arrived. What is not as it was read is
+// not whole.
+func (t *taking) prove(ctx context.Context, files []*taken) error {
+	read := make(map[string]*taken, len(files))
+	for _, f := range files {
+		if f.whole {
+			read[f.Name] = f
+		}
+		f.whole = false
+	}
+	if len(read) == 0 {
+		return nil
+	}
+	_, err := t.link.talk(ctx, "cd "+shellQuote(t.fs.path(t.stage))+" && exec xargs -0 sha256sum --", func(p *program) error {
+		names := make(chan error, 1)
+		go func() {
+			w := bufio.NewWriter(p)
+			for _, f := range files {
+				if read[f.Name] == f {
+					_, _ = w.WriteString("./" + f.Name + "\x00") // errors stick
+				}
+			}
+			names <- cmp.Or(w.Flush(), p.CloseWrite())
+		}()
+		for sum, err := range transfer.ReadSums(p) {
+			if err != nil {
+				p.Close()
+				return cmp.Or(err, <-names)
+			}
+			if f := read[sum.Name]; f != nil {
+				f.whole = bytes.Equal(sum.Hash, f.hash.Sum(nil))
+			}
+		}
+		return <-names
+	})
+	if ctx.Err() != nil || errors.Is(err, transfer.ErrLost) {
+		return err
+	}
+	if err != nil {
+		t.link.config.logger().Debug("not everything could be hashed", "err", err)
+	}
+	return nil
+}
+
+// show gives the files that are whole their names.
+func (t *taking) show(ctx context.Context, files []*taken) error {
+	if t.clean {
+		if err := each(ctx, folders(files), t.showFolder); err != nil {
+			return err
+		}
+	}
+	if err := each(ctx, files, t.showFile); err != nil {
+		return err
+	}
+	if err := t.sync(ctx); err != nil {
+		return err
+	}
+	for _, f := range files {
+		if f.shown {
+			f.Done([sha256.Size]byte(f.hash.Sum(nil)))
+		}
+		t.clean = t.clean && f.shown
+	}
+	return nil
+}
+
+// each calls f for all, many at a time. Whatever concerns one alone will be met
+// by whoever sends it alone.
+func each[T any](ctx context.Context, all []T, f func(context.Context, T) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(32)
+	for _, v := range all {
+		g.Go(func() error {
+			if err := f(ctx, v); errors.Is(err, transfer.ErrLost) {
+				return err
+			}
+			return ctx.Err()
+		})
+	}
+	return g.Wait()
+}
+
+func (t *taking) showFile(ctx context.Context, f *taken) error {
+	if !f.whole || f.shown {
+		return nil
+	}
+	from := path.Join(t.stage, f.Name)
+	if f.Mode&readable == 0 {
+		err := t.fs.change(ctx, from, func(c *sftp.Client) error { return c.Chmod(t.fs.path(from), f.Mode) })
+		if err != nil {
+			return err
+		}
+	}
+	err := t.fs.Replace(ctx, from, path.Join(t.dir, f.Name))
+	f.shown = err == nil
+	return err
+}
+
+// folder is a directory of a batch.
+type folder struct {
+	name  string
+	files []*taken
+	mixed bool // not only of files to be shown as they are
+}
+
+// folders are the directories, but the topmost, that hold nothing but files to
+// be shown as they are.
+func folders(files []*taken) []*folder {
+	all := make(map[string]*folder)
+	get := func(name string) *folder {
+		if all[name] == nil {
+			all[name] = &folder{name: name, mixed: name == "."}
+		}
+		return all[name]
+	}
+	for _, f := range files {
+		in := get(path.Dir(f.Name))
+		in.files = append(in.files, f)
+		in.mixed = in.mixed || !f.whole || f.Mode&readable == 0
+		for up := in.name; up != "."; {
+			up = path.Dir(up)
+			get(up).mixed = true
+		}
+	}
+	return slices.DeleteFunc(slices.Collect(maps.Values(all)), func(f *folder) bool { return f.mixed })
+}
+
+// showFolder shows all files of a folder in one step, if the destination has
+// nothing in it: then the folder takes its place.
+func (t *taking) showFolder(ctx context.Context, f *folder) error {
+	from, to := path.Join(t.stage, f.name), path.Join(t.dir, f.name)
+	err := t.fs.change(ctx, to, func(c *sftp.Client) error {
+		if _, ok := c.HasExtension("posix-rename@openssh.com"); !ok {
+			return errors.ErrUnsupported
+		}
+		ours, err1 := c.Lstat(t.fs.path(from))
+		theirs, err2 := c.Lstat(t.fs.path(to))
+		if err := cmp.Or(err1, err2); err != nil {
+			return err
+		}
+		a, b := ours.Sys().(*sftp.FileStat), theirs.Sys().(*sftp.FileStat)
+		if !theirs.IsDir() || a.UID != b.UID || a.GID != b.GID {
+			return errors.ErrUnsupported
+		}
+		if err := c.Chmod(t.fs.path(from), theirs.Mode()); err != nil {
+			return err
+		}
+		return c.PosixRename(t.fs.path(from), t.fs.path(to)) // fails unless theirs is empty
+	})
+	if err == nil {
+		for _, file := range f.files {
+			file.shown = true
+		}
+	}
+	return err
+}
