@@ -63,9 +63,11 @@ func single(ctx context.Context, dst Store, name string, opts *Options, describe
 				return err
 			}
 		}
-		_, err = c.file(ctx, &delivery{src: src, info: info, old: old}, c.commit)
+		d := &delivery{src: src, info: info, old: old}
+		sum, err := c.file(ctx, d, c.commit)
 		if err == nil {
 			c.copied()
+			c.keep(ctx, d, sum)
 		}
 		return err
 	})
@@ -111,7 +113,7 @@ func readerSource(r io.ReaderAt, info Info) source {
 	}
 	return source{
 		open: func(_ context.Context, off int64) (io.ReadCloser, error) {
-			return io.NopCloser(io.NewSectionReader(r, off, info.Size-off)), nil
+			return section{io.NewSectionReader(r, off, info.Size-off)}, nil
 		},
 		stat: stat,
 		hash: func(ctx context.Context, n int64) (Prefix, error) {
@@ -119,6 +121,10 @@ func readerSource(r io.ReaderAt, info Info) source {
 		},
 	}
 }
+
+type section struct{ *io.SectionReader }
+
+func (section) Close() error { return nil }
 
 // copier sends files to one store and counts them.
 type copier struct {
@@ -318,6 +324,12 @@ func (c *copier) commit(ctx context.Context, up Upload) error {
 	return errors.Join(err, up.Close())
 }
 
+// prove is commit for an upload of which nobody has seen all bytes.
+func (c *copier) prove(ctx context.Context, up Upload) error {
+	err := up.Commit(ctx, true)
+	return errors.Join(err, up.Close())
+}
+
 // delivery is one file on its way, however many attempts that takes.
 type delivery struct {
 	src       source
@@ -326,17 +338,31 @@ type delivery struct {
 	attempts int
 	tally    tally
 	best     int64 // bytes that a broken attempt left
+
+	kept    *blockSums // of what the destination has
+	doubted bool       // that they are
+	scan    *scan      // of the source
+	patched bool       // the upload is made of what the destination had
 }
 
 // file sends one file, hands it to commit, and returns the SHA-256 of its bytes.
 func (c *copier) file(ctx context.Context, d *delivery, commit commitFunc) (sum [sha256.Size]byte, err error) {
 	for changed := false; ; changed = true {
+		if d.scan, d.kept = nil, nil; !d.doubted {
+			d.kept = c.loadKept(d.old)
+		}
 		err = c.o.retry(ctx, d.info.Name, func() (bool, error) {
 			d.attempts++
 			before := d.best
 			sum, err = c.attempt(ctx, d, commit)
 			return d.best > before, err
 		})
+		if errors.Is(err, ErrCorrupt) && d.patched {
+			c.o.Logger.Warn("what the destination had was not what it was known to have", "file", d.info.Name)
+			d.doubted = true
+			c.forget(d.info.Name)
+			continue
+		}
 		// A file that was being written when it was listed may be whole now.
 		if !errors.Is(err, ErrChanged) || changed {
 			break
@@ -398,15 +424,11 @@ func (c *copier) attempt(ctx context.Context, d *delivery, commit commitFunc) (s
 	}
 	c.set(&d.tally, next)
 
-	if off == 0 {
-		if off, err = c.grown(ctx, up, d); err != nil {
-			return sum, err
-		}
-		next.matched += off
-		c.set(&d.tally, next)
-	}
-	if err := c.pump(ctx, up, d, off); err != nil {
+	if err := c.fill(ctx, up, d, off); err != nil {
 		return sum, err
+	}
+	if d.patched {
+		commit = c.prove
 	}
 	sum = up.Sum()
 	owned = false
@@ -414,6 +436,22 @@ func (c *copier) attempt(ctx context.Context, d *delivery, commit commitFunc) (s
 		return sum, &opError{"write", err}
 	}
 	return sum, nil
+}
+
+// fill brings an upload that has off good bytes to its end, as cheaply as can be.
+func (c *copier) fill(ctx context.Context, up Upload, d *delivery, off int64) (err error) {
+	if d.patched, err = c.patch(ctx, up, d, off); d.patched || err != nil {
+		return err
+	}
+	if off == 0 {
+		if off, err = c.grown(ctx, up, d); err != nil {
+			return err
+		}
+		next := d.tally
+		next.matched += off
+		c.set(&d.tally, next)
+	}
+	return c.pump(ctx, up, d, off)
 }
 
 // isBeginning reports whether kept bytes are the first of the source. Its own
@@ -463,13 +501,12 @@ func (c *copier) grown(ctx context.Context, up Upload, d *delivery) (int64, erro
 		c.o.Logger.Debug("not known to have only grown", "file", d.info.Name, "err", err)
 		return 0, nil
 	}
-	err = cp.Copy(ctx, old.Size, state)
+	err = cp.Copy(ctx)
 	if errors.Is(err, errors.ErrUnsupported) {
 		return 0, nil
 	}
-	// What was copied is what was proved, or the file is not sent.
-	if err == nil && up.Sum() != theirs.Sum {
-		err = ErrCorrupt
+	if err == nil {
+		err = cp.Reach(old.Size, state)
 	}
 	if err != nil {
 		return 0, &opError{"write", err}

@@ -227,10 +227,13 @@ func (h halfCopier) Create(ctx context.Context, info transfer.Info) (transfer.Up
 
 type halfCopy struct{ transfer.Upload }
 
-func (h halfCopy) Copy(_ context.Context, n int64, _ hash.Hash) error {
-	_, err := h.Write(make([]byte, n/2))
+func (h halfCopy) Copy(context.Context) error {
+	_, err := h.Write(make([]byte, 1<<20))
 	return errors.Join(err, io.ErrUnexpectedEOF)
 }
+
+func (halfCopy) WriteAt([]byte, int64) (int, error) { return 0, errors.ErrUnsupported }
+func (halfCopy) Reach(int64, hash.Hash) error       { return errors.ErrUnsupported }
 
 // When copying the previous version fails half-way, nothing of it is shown.
 func TestPull_DoesNotBuildOnAHalfCopy(t *testing.T) {

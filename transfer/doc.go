@@ -32,7 +32,10 @@
 //     Until then, and if it never is, what was there before stays as it is.
 //   - Unchanged files cost no data. Of a file that has only grown, only the tail is sent,
 //     if both sides can hash; of one that has changed only what has, if the source
-//     is a [Fetcher].
+//     is a [Fetcher] or the destination a [Taker], or if the signature of
+//     what the destination has is kept here (Options.Signatures).
+//   - Whatever has become of a signature, or of the file that it describes, it makes
+//     no wrong file: one that is put together at the destination is always proved.
 //   - A transfer that was cut goes on where it stopped, inside a file and in another
 //     process, after both sides have proved by hash that the kept part is the
 //     beginning of the source. A source that cannot hash goes by size and time.
@@ -61,6 +64,8 @@
 //     how much of it is good. The next transfer of the same name goes on after what was
 //     noted, at most 32 MiB back, or starts over.
 //   - after the last byte, before the name: the same, whole.
+//   - while a [Taker] takes many files: a hidden directory, of which the next
+//     transfer into the same directory makes what it can.
 //   - after the name: nothing. Directories may still have other times and be open to
 //     their owner; the next mirror sets them.
 //
@@ -69,6 +74,6 @@
 //
 // Not promised: two versions with equal size and time are one version unless
 // [VerifyAll] looks. Owners, groups, hard links, holes, access lists and extended
-// attributes are not kept. SFTP cannot make names durable: after a power cut of the
-// far side a file may be there under its old content.
+// attributes are not kept. SFTP alone cannot make names durable: after a power cut
+// of the far side a file may be there under its old content.
 package transfer

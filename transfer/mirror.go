@@ -213,7 +213,7 @@ type task struct {
 	*delivery
 	handed bool // to be committed
 	done   bool // or given up
-	alone  bool // to be sent alone, as it changed when it was sent with others
+	alone  bool // to be sent alone, as it is known better, or changed when it was sent with others
 }
 
 func (r *run) all(ctx context.Context) error {
@@ -265,15 +265,22 @@ func (r *run) entries(ctx context.Context, blocked map[string]bool) error {
 	var tasks []*task
 	for _, s := range r.plan.Steps {
 		if !s.Info.Mode.IsDir() && !blocked[path.Dir(s.Info.Name)] {
-			tasks = append(tasks, &task{Step: s, delivery: r.delivery(s)})
+			t := &task{Step: s, delivery: r.delivery(s)}
+			t.alone = s.Action == Send && r.loadKept(t.old) != nil
+			tasks = append(tasks, t)
 		}
 	}
+	best := int64(0) // bytes, whether they are under their names or only on the way
 	for len(tasks) > 0 {
 		err := r.o.retry(ctx, "group of files", func() (further bool, err error) {
 			n := len(tasks)
 			err = r.round(ctx, tasks)
 			tasks = slices.DeleteFunc(tasks, func(t *task) bool { return t.done })
-			return len(tasks) < n, err
+			s := r.total()
+			now := s.Resumed + s.Matched + s.Literal
+			further = len(tasks) < n || now > best
+			best = max(best, now)
+			return further, err
 		})
 		if _, ok := errors.AsType[*opError](err); ok {
 			err = fileError("copy", r.lost.Info.Name, err)
@@ -465,6 +472,7 @@ func (r *run) settled(ctx context.Context, t *task, sum sha256Sum, err error) er
 		return r.failed(ctx, t.Info.Name, err)
 	}
 	r.sent(t.Info.Name, sum)
+	r.keep(ctx, t.delivery, sum)
 	return nil
 }
 

@@ -17,6 +17,12 @@ type Options struct {
 	// See [ValidPattern] for what a pattern is.
 	Include, Exclude []string
 
+	// Signatures is a directory of this machine, one for each destination and
+	// made if missing, where the sums of the blocks of large files are kept that
+	// were sent from here. Of one that has changed since, if less than half
+	// of it has, only those blocks are sent that differ. Empty means none.
+	Signatures string
+
 	// Verify says what is read back and compared. Zero is VerifyTransferred.
 	Verify Verify
 

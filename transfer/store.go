@@ -202,12 +202,20 @@ type Prefix struct {
 	State hash.Hash // after those bytes, to go on from; nil if only Sum is known
 }
 
-// Copier is an Upload that can begin with the first n bytes of the object's
-// previous version, without sending them. state is their running SHA-256.
-// It returns errors.ErrUnsupported, and has copied nothing, if it cannot; after
-// any other error the upload is of no use.
+// Copier is an Upload that can begin as a copy of the object's previous
+// version, made where that is, so that only what differs has to be sent.
 type Copier interface {
-	Copy(ctx context.Context, n int64, state hash.Hash) error
+	// Copy puts the previous version under all that is not uploaded yet.
+	// It returns errors.ErrUnsupported, and has copied nothing, if it cannot;
+	// after any other error the upload is of no use.
+	Copy(ctx context.Context) error
+
+	// WriteAt writes over the copy, behind what is uploaded.
+	io.WriterAt
+
+	// Reach says that the first n bytes are uploaded now, copied or written
+	// over. state is their running SHA-256, and handed over.
+	Reach(n int64, state hash.Hash) error
 }
 
 // Clock is a Store that knows what time it is where its files are stamped.

@@ -44,8 +44,8 @@ func (r *run) offer(ctx context.Context, t *task) Offer {
 		return &offered{in, ctx, r, t}, nil
 	}
 	o.Done = func(sum [sha256.Size]byte) {
-		t.handed, t.done = true, true
-		r.sent(t.Info.Name, sum)
+		t.handed = true
+		_ = r.settled(ctx, t, sum, nil) // no error of one becomes none of all
 	}
 	return o
 }

@@ -319,6 +319,28 @@ func (r rootFS) HashPrefix(ctx context.Context, name string, n int64) (transfer.
 	return transfer.HashReader(ctx, f, n)
 }
 
+// CopyFile shares the blocks where the file system can (copy_file_range).
+func (r rootFS) CopyFile(ctx context.Context, oldname, newname string) error {
+	from, err := r.open(oldname)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := r.root.OpenFile(newname, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return bare(err)
+	}
+	for err == nil {
+		if err = ctx.Err(); err == nil {
+			_, err = io.CopyN(to, from.File, 64<<20)
+		}
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return bare(errors.Join(err, to.Close()))
+}
+
 // file is an open regular file.
 type file struct {
 	*os.File

@@ -40,10 +40,11 @@ func (t *tree) create(name string, e *flist.Entry, fi fs.FileInfo) (Output, erro
 	}
 	if o.InPlace || o.Append || o.AppendBlind {
 		w.inPlace = true
-		if exists {
-			w.f, err = openForUpdate(dir, base)
-		} else {
+		if !exists {
 			w.f, err = dir.OpenFile(base, os.O_RDWR|os.O_CREATE|os.O_EXCL, w.perm|0o600)
+		}
+		if exists || errors.Is(err, fs.ErrExist) { // made at the first attempt
+			w.f, err = openForUpdate(dir, base)
 		}
 	} else {
 		w.temp = tempName(base)

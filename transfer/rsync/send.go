@@ -328,11 +328,10 @@ func (s *sender) appendix(ctx context.Context, in Input, size int64, h sum.Head,
 	return file.Sum(nil), err
 }
 
-// failAndSay notes a failure, and tells a client of it.
+// failAndSay notes a failure, and tells a client what kind it is.
 func (s *sender) failAndSay(name string, err error, flag int32) {
 	s.fail(name, bare(err))
 	if s.server {
-		_ = s.w.Message(wire.MsgErrorXfer, fmt.Appendf(nil, "%s: %v\n", name, bare(err)))
 		_ = s.w.Message(wire.MsgIOError, littleEndian(flag))
 	}
 }

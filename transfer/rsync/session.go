@@ -368,7 +368,11 @@ func (s *session) end(ctx context.Context, err error) (*Result, error) {
 	return res, nil
 }
 
+// fail notes a failure, and tells a client of it.
 func (s *session) fail(name string, err error) {
+	if s.server {
+		_ = s.w.Message(wire.MsgErrorXfer, fmt.Appendf(nil, "%s: %v\n", name, err)) // the error sticks
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.result.Failed = append(s.result.Failed, Failed{name, err})

@@ -3,6 +3,7 @@ package sshstore_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -47,6 +48,8 @@ type job struct {
 	Local  string
 	Push   bool
 	Verify transfer.Verify
+
+	Signatures string
 }
 
 func runMirrorJob(text string) int {
@@ -87,7 +90,7 @@ func (j job) run(ctx context.Context) error {
 	if j.Push {
 		dst, src = remote, local
 	}
-	_, err = transfer.Mirror(ctx, dst, src, &transfer.Options{Verify: j.Verify})
+	_, err = transfer.Mirror(ctx, dst, src, &transfer.Options{Verify: j.Verify, Signatures: j.Signatures})
 	return err
 }
 
@@ -97,6 +100,14 @@ type contest struct {
 	push    bool
 	prepare func() (dst string) // before each turn, not timed
 	dst     string
+
+	// begin leaves what an earlier run has left, with a command of who's turn it is.
+	begin func(cmd *exec.Cmd, p *sshtest.Proxy)
+
+	rate       int64    // of a link with a round trip of 50 ms, bytes per second; negative for one without a limit
+	noRsync    bool     // on the far side, for us
+	signatures bool     // of the destination are kept
+	rsync      []string // options
 }
 
 // names of the contenders, in the order of their turns.
@@ -104,14 +115,25 @@ var contenders = []string{"ours", "rsync", "ours-none", "rsync-fsync"}
 
 func (c contest) run(b *testing.B) {
 	sshtest.Need(b, "rsync", "ssh")
-	d := sshtest.Start(b)
+	var lines []string
+	if c.noRsync {
+		dir := b.TempDir()
+		require.NoError(b, os.WriteFile(filepath.Join(dir, "rsync"), []byte("#!/bin/sh\nexit 127\n"), 0o755))
+		lines = append(lines, "SetEnv PATH="+dir+":/usr/bin:/bin")
+	}
+	d := sshtest.Start(b, lines...)
 	p := sshtest.NewProxy(b, d.Addr)
 	throughProxy := d.Via(b, p)
+	cfg := d.Config()
+	if c.rate != 0 {
+		p.Slow(50*time.Millisecond, max(0, c.rate))
+		cfg = throughProxy
+	}
 	times, wire := map[string][]float64{}, map[string][]float64{}
 	for b.Loop() {
 		for _, who := range contenders {
-			c.ready(b)
-			cmd := c.command(b, who, d, d.Config())
+			c.ready(b, who, d, p, throughProxy)
+			cmd := c.command(b, who, d, cfg)
 			begun := time.Now()
 			out, err := cmd.CombinedOutput()
 			times[who] = append(times[who], time.Since(begun).Seconds())
@@ -120,7 +142,7 @@ func (c contest) run(b *testing.B) {
 	}
 	b.StopTimer()
 	for _, who := range contenders[:2] {
-		c.ready(b)
+		c.ready(b, who, d, p, throughProxy)
 		received, sent := p.Bytes()
 		out, err := c.command(b, who, d, throughProxy).CombinedOutput()
 		require.NoError(b, err, "%s: %s", who, out)
@@ -139,8 +161,11 @@ func (c contest) run(b *testing.B) {
 }
 
 // ready leaves nothing to be written of what was done before.
-func (c *contest) ready(b *testing.B) {
+func (c *contest) ready(b *testing.B, who string, d *sshtest.Sshd, p *sshtest.Proxy, throughProxy sshstore.Config) {
 	c.dst = c.prepare()
+	if c.begin != nil {
+		c.begin(c.command(b, who, d, throughProxy), p)
+	}
 	sshtest.Shell(b, "", "sync")
 }
 
@@ -157,6 +182,9 @@ func (c contest) command(b *testing.B, who string, d *sshtest.Sshd, cfg sshstore
 		if who == "ours-none" {
 			j.Verify = transfer.VerifyNone
 		}
+		if c.signatures {
+			j.Signatures = c.dst + ".signatures"
+		}
 		text, err := json.Marshal(j)
 		require.NoError(b, err)
 		self, err := os.Executable()
@@ -168,7 +196,7 @@ func (c contest) command(b *testing.B, who string, d *sshtest.Sshd, cfg sshstore
 	host, port, err := net.SplitHostPort(cfg.Addr)
 	require.NoError(b, err)
 	shell := fmt.Sprintf("ssh -F none -i %s -p %s -o IdentitiesOnly=yes -o UserKnownHostsFile=%s", d.Key, port, cfg.KnownHosts[0])
-	args := []string{"-a", "-e", shell}
+	args := append([]string{"-a", "-e", shell, "--rsync-path=/usr/bin/rsync"}, c.rsync...)
 	if who == "rsync-fsync" {
 		args = append(args, "--fsync")
 	}
@@ -238,8 +266,7 @@ func BenchmarkFirstCopyOf20000Files(b *testing.B) {
 func BenchmarkNothingToDoFor20000Files(b *testing.B) {
 	src := smallFiles(b)
 	directions(b, func(b *testing.B, push bool) {
-		dst := b.TempDir()
-		sshtest.Shell(b, "", "cp -a "+src+"/. "+dst)
+		dst := holding(b, src)()
 		contest{src: src, push: push, prepare: func() string { return dst }}.run(b)
 	})
 }
@@ -248,11 +275,132 @@ func BenchmarkAppendOf1MiBTo1GiB(b *testing.B) {
 	src, old := b.TempDir(), b.TempDir()
 	random(b, filepath.Join(src, "x"), 1<<30+1<<20)
 	random(b, filepath.Join(old, "x"), 1<<30)
+	sshtest.Shell(b, "", "touch -d yesterday "+old+"/x")
 	directions(b, func(b *testing.B, push bool) {
-		contest{src: src, push: push, prepare: func() string {
-			dst := b.TempDir()
-			sshtest.Shell(b, "", "cp -a "+old+"/x "+dst+" && touch -d yesterday "+dst+"/x")
-			return dst
-		}}.run(b)
+		contest{src: src, push: push, prepare: holding(b, old)}.run(b)
+	})
+}
+
+// scattered changes one block of 4 KiB in a hundred.
+func scattered(b *testing.B, file string) {
+	b.Helper()
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
+	require.NoError(b, err)
+	fi, err := f.Stat()
+	require.NoError(b, err)
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := int64(0); i < fi.Size()/4096; i++ {
+		if r.IntN(100) == 0 {
+			_, err := f.WriteAt([]byte("changed"), i*4096+int64(r.IntN(4000)))
+			require.NoError(b, err)
+		}
+	}
+	require.NoError(b, f.Close())
+}
+
+// versions makes a file of 1 GiB, and another version of it.
+func versions(b *testing.B, change func(b *testing.B, file string)) (src, old string) {
+	src, old = b.TempDir(), b.TempDir()
+	random(b, filepath.Join(old, "x"), 1<<30)
+	sshtest.Shell(b, "", "cp "+old+"/x "+src+"/x && touch -d yesterday "+old+"/x")
+	change(b, filepath.Join(src, "x"))
+	return src, old
+}
+
+// holding makes a directory that holds a copy of old.
+func holding(b *testing.B, old string) func() string {
+	return func() string {
+		dst := b.TempDir()
+		sshtest.Shell(b, "", "cp -a "+old+"/. "+dst)
+		return dst
+	}
+}
+
+func BenchmarkScatteredChangesIn1GiB(b *testing.B) {
+	src, old := versions(b, scattered)
+	directions(b, func(b *testing.B, push bool) {
+		contest{src: src, push: push, prepare: holding(b, old)}.run(b)
+	})
+}
+
+func BenchmarkNothingInCommonIn1GiB(b *testing.B) {
+	src, old := versions(b, func(b *testing.B, file string) {
+		b.Helper()
+		f, err := os.Create(file)
+		require.NoError(b, err)
+		_, err = io.CopyN(f, rand.NewChaCha8([32]byte{1}), 1<<30)
+		require.NoError(b, errors.Join(err, f.Close()))
+	})
+	directions(b, func(b *testing.B, push bool) {
+		contest{src: src, push: push, prepare: holding(b, old)}.run(b)
+	})
+}
+
+// The far side has no rsync for us, but the signature of what it has is here.
+func BenchmarkKeptSignatureOf1GiB(b *testing.B) {
+	src, old := versions(b, scattered)
+	c := contest{src: src, push: true, noRsync: true, signatures: true, prepare: fresh(b)}
+	c.begin = func(cmd *exec.Cmd, _ *sshtest.Proxy) {
+		// What goes first is the old version, by the same means.
+		sshtest.Shell(b, "", "mv "+src+" "+src+".new && mv "+old+" "+src)
+		out, err := cmd.CombinedOutput()
+		require.NoError(b, err, "%s", out)
+		sshtest.Shell(b, "", "mv "+src+" "+old+" && mv "+src+".new "+src)
+	}
+	c.run(b)
+}
+
+func BenchmarkResumeOf1GiBAtHalf(b *testing.B) {
+	src := b.TempDir()
+	random(b, filepath.Join(src, "x"), 1<<30)
+	directions(b, func(b *testing.B, push bool) {
+		c := contest{src: src, push: push, prepare: fresh(b), rsync: []string{"--partial"}}
+		c.begin = func(cmd *exec.Cmd, p *sshtest.Proxy) {
+			p.CutAt(512 << 20)
+			go func() {
+				for p.CutsLeft() > 0 {
+					time.Sleep(time.Millisecond)
+				}
+				_ = cmd.Process.Kill() // before it goes on by itself
+			}()
+			out, err := cmd.CombinedOutput()
+			require.Error(b, err, "%s", out)
+		}
+		c.run(b)
+	})
+}
+
+func BenchmarkOnePercentOf20000FilesChanged(b *testing.B) {
+	old := smallFiles(b)
+	src := b.TempDir()
+	sshtest.Shell(b, "", "cp -a "+old+"/. "+src)
+	for i := 0; i < 20_000; i += 100 {
+		random(b, filepath.Join(src, fmt.Sprint(i/1000), fmt.Sprint(i)), 2001)
+	}
+	directions(b, func(b *testing.B, push bool) {
+		contest{src: src, push: push, prepare: holding(b, old)}.run(b)
+	})
+}
+
+func BenchmarkFirstCopyOf20000FilesOver50ms(b *testing.B) {
+	src := smallFiles(b)
+	directions(b, func(b *testing.B, push bool) {
+		contest{src: src, push: push, rate: 100_000_000 / 8, prepare: fresh(b)}.run(b)
+	})
+}
+
+func BenchmarkNothingToDoFor20000FilesOver50ms(b *testing.B) {
+	src := smallFiles(b)
+	directions(b, func(b *testing.B, push bool) {
+		dst := holding(b, src)()
+		contest{src: src, push: push, rate: 100_000_000 / 8, prepare: func() string { return dst }}.run(b)
+	})
+}
+
+func BenchmarkFirstCopyOf1GiBOver50ms(b *testing.B) {
+	src := b.TempDir()
+	random(b, filepath.Join(src, "x"), 1<<30)
+	directions(b, func(b *testing.B, push bool) {
+		contest{src: src, push: push, rate: -1, prepare: fresh(b)}.run(b)
 	})
 }

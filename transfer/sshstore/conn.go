@@ -70,6 +70,9 @@ func (c *conn) kill(cause error) {
 		if c.jump != nil {
 			c.jump.kill(cause)
 		}
+		if tcp, ok := c.net.Conn.(*net.TCPConn); ok && cause != fs.ErrClosed {
+			_ = tcp.SetLinger(0) // what is still on its way is not to arrive when the next connection is at work
+		}
 		c.net.Close()
 		if c.client != nil {
 			c.client.Close()

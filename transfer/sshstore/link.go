@@ -20,7 +20,8 @@ type link struct {
 	shell  atomic.Int32          // whether the account may run programs: unknown, yes, no
 	execs  *sessions
 
-	noRsync atomic.Bool // that answers
+	hashesFast atomic.Bool
+	noRsync    atomic.Bool // that answers
 
 	mu      sync.Mutex
 	conn    *conn

@@ -55,13 +55,23 @@ func (l *link) talk(ctx context.Context, command string, f func(p *program) erro
 		exit, err = await(ctx, c, func() (error, error) { return session.Wait(), nil }, nil)
 		err = cmp.Or(err, exit)
 	}
-	switch {
-	case ctx.Err() != nil:
-		err = ctx.Err()
-	case c.isDead():
-		err = c.answer(c.cause)
+	if err != nil {
+		err = cmp.Or(c.check(ctx), err)
 	}
 	return p.heard.Load(), err
+}
+
+// check returns an ErrLost if the connection is gone: a program may be the first
+// to notice.
+func (c *conn) check(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	_, err := await(ctx, c, func() (struct{}, error) {
+		_, _, err := c.client.SendRequest("keepalive@openssh.com", true, nil) // any answer counts
+		return struct{}{}, err
+	}, nil)
+	return err
 }
 
 // start has the shell of the far side become the command.

@@ -4,9 +4,10 @@
 // [Open] connects. A connection that is lost later is dialled again by the
 // next call; the call that met the loss returns [transfer.ErrLost], which
 // transfers know how to retry. Where the account may run programs, those of the
-// far side save what SFTP alone would have to send: with sha256sum, head and
-// date a cut or grown file is proved by hash where it lies; with rsync trees are
-// listed, and files pulled many at once and as differences. Of the login shell no
+// far side save what SFTP alone would have to send: with sha256sum or openssl, head and
+// date a cut or grown file is proved by hash where it lies; with cp the previous
+// version becomes the beginning of the next; with rsync trees are listed, and
+// files pulled and pushed many at once and as differences. Of the login shell no
 // more is asked than to understand "exec sh".
 //
 // # Guarantees
@@ -21,15 +22,17 @@
 //   - What is committed has been fsynced where the server can (OpenSSH since 6.5) or,
 //     for many files at once, with sync -f where the account may run programs,
 //     and takes the place of its predecessor in one step.
+//   - What rsync writes is hidden, and gets its name when the far side has made it
+//     durable and hashed it, one by one or, in a directory that was empty, at once.
 //   - A full disk is syscall.ENOSPC and a read-only one syscall.EROFS where the
 //     server tells how full its disks are, though SFTP has no words for them.
 //   - No name that a server lists leads out of the directory listed.
 //
 // SFTP as it is deployed (version 3, draft-ietf-secsh-filexfer-02) cannot fsync
 // a directory, and carries times in whole seconds from 1970 to 2106: others
-// come back off by a multiple of 2^32 seconds. (What rsync lists has times to the
-// nanosecond.) A server is trusted not to
-// follow symbolic links out of the tree.
+// come back off by a multiple of 2^32 seconds. (What rsync lists and writes has
+// times to the nanosecond.) A server is trusted not to follow symbolic links out
+// of the tree.
 package sshstore
 
 import (
@@ -132,8 +135,8 @@ func (c *Config) addr() string {
 
 // Store is a directory of another machine. It is a [transfer.Tree],
 // [transfer.GroupCommitter], [transfer.Hasher], [transfer.TreeLister],
-// [transfer.Fetcher], [transfer.Clock] and
-// [diskspace.Stater], and its uploads are [transfer.Copier]; what the far side lacks is errors.ErrUnsupported.
+// [transfer.Fetcher], [transfer.Taker], [transfer.Clock] and [diskspace.Stater], and
+// its uploads are [transfer.Copier]; what the far side lacks is errors.ErrUnsupported.
 // It is safe for concurrent use, on one connection.
 type Store struct {
 	transfer.Tree // of the directory
@@ -169,7 +172,8 @@ func Open(ctx context.Context, c Config, dir string) (*Store, error) {
 // return fs.ErrClosed.
 func (s *Store) Close() error { return s.link.close() }
 
-// HashPrefix implements [transfer.Hasher] with sha256sum on the far side.
+// HashPrefix implements [transfer.Hasher] with openssl or sha256sum on the far
+// side.
 func (s *Store) HashPrefix(ctx context.Context, name string, n int64) (transfer.Prefix, error) {
 	return s.files.HashPrefix(ctx, name, n)
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -44,8 +45,8 @@ func (s *Store) Take(ctx context.Context, dir string, offers []transfer.Offer, r
 	if s.link.noRsync.Load() || !s.link.hasShell(ctx) {
 		return cmp.Or(ctx.Err(), errNoRsync)
 	}
-	t := &taking{Store: s, dir: dir, stage: path.Join(dir, fsstore.StageName), readBack: readBack}
-	names := []string{t.stage}
+	t := &taking{Store: s, dir: dir, stage: path.Join(dir, fsstore.StagePrefix+rand.Text()), readBack: readBack, clean: true}
+	names := []string{path.Join(dir, fsstore.StagePrefix)} // for one at a time
 	for _, o := range offers {
 		names = append(names, path.Join(dir, o.Name))
 	}
@@ -54,11 +55,17 @@ func (s *Store) Take(ctx context.Context, dir string, offers []transfer.Offer, r
 		return err
 	}
 	defer release()
-	err = t.run(ctx, offers)
+	c, err := s.link.get(ctx)
+	if err != nil {
+		return err
+	}
+	if err = t.run(ctx, offers); err != nil {
+		err = cmp.Or(c.check(ctx), err)
+	}
 	if ctx.Err() != nil || errors.Is(err, transfer.ErrLost) {
 		return err // what has come helps the next attempt
 	}
-	_, e := s.link.run(ctx, fmt.Sprintf("exec rm -rf -- %s\n", shellQuote(s.fs.path(t.stage))))
+	_, e := s.link.run(ctx, fmt.Sprintf("exec rm -rf -- %s %[1]s%s*\n", shellQuote(s.fs.path(t.stage)), leftSuffix))
 	return cmp.Or(err, e)
 }
 
@@ -67,7 +74,9 @@ type taking struct {
 	*Store
 	dir, stage string
 	readBack   bool
+	left       int  // directories that cut attempts have left; see begin
 	clean      bool // what is in the hidden directory is of the batch at hand
+	doubt      bool // whether that has got its times and modes
 }
 
 // taken is an offer, and what is known of its bytes.
@@ -80,6 +89,9 @@ type taken struct {
 
 // run takes batch by batch. A session of rsync has one length for all blocks.
 func (t *taking) run(ctx context.Context, offers []transfer.Offer) error {
+	if err := t.begin(ctx); err != nil {
+		return err
+	}
 	var small, large []*taken
 	for _, o := range offers {
 		if f := (&taken{Offer: o}); o.Old < patchMin {
@@ -107,10 +119,11 @@ func (t *taking) batches(ctx context.Context, files []*taken, block int) error {
 }
 
 func (t *taking) batch(ctx context.Context, files []*taken, block int) error {
-	if err := t.begin(ctx, files); err != nil {
+	if err := t.prepare(ctx, files); err != nil {
 		return err
 	}
 	told := t.deliver(ctx, files, block)
+	t.doubt = told != nil
 	switch {
 	case ctx.Err() != nil, errors.Is(told, transfer.ErrLost), errors.Is(told, errNoRsync):
 		return told
@@ -134,37 +147,68 @@ func (t *taking) sync(ctx context.Context) error {
 	return t.link.syncFS(ctx, []string{t.fs.path(t.stage)})
 }
 
-// begin makes the hidden directory. Where a cut attempt has left the beginning
-// of a file, the rest of the old version makes a better basis of it.
-func (t *taking) begin(ctx context.Context, files []*taken) error {
+const (
+	leftSuffix = ".left" // and a number from 1
+	leftMax    = 9       // rsync can do with twenty
+)
+
+// begin makes the hidden directory, which is of this call alone: some rsync of a
+// line that was cut, or that seemed to be, may still be writing into that of
+// another. What others have left is a basis for what comes; if one of them is not
+// dead, it finds nothing more to show.
+func (t *taking) begin(ctx context.Context) error {
+	dir, stage := shellQuote(t.fs.path(t.dir)), path.Base(t.stage)
+	out, err := t.link.run(ctx, fmt.Sprintf(`mkdir -p -- %s && cd %[1]s && mkdir -m 700 %[2]s || exit
+n=0
+for d in %[3]s*; do
+	test "$d" = %[2]s && continue
+	if test $n -lt %[4]d && mv "$d" %[2]s%[5]s$((n+1)); then n=$((n+1)); else rm -rf "$d"; fi
+done
+echo left $n
+`, dir, stage, fsstore.StagePrefix, leftMax, leftSuffix))
+	if err == nil {
+		if _, e := fmt.Sscanf(lastLine(out), "left %d", &t.left); e != nil {
+			err = errNoShell
+		}
+	}
+	return err
+}
+
+// prepare makes a better basis of what a cut attempt has left of a large file:
+// its beginning, and the rest of the old version.
+func (t *taking) prepare(ctx context.Context, files []*taken) error {
 	var script strings.Builder
-	dir := shellQuote(t.fs.path(t.dir))
-	fmt.Fprintf(&script, "mkdir -p -- %s && cd %s || exit\n", dir, dir)
-	fmt.Fprintf(&script, "if test -d %s; then is=there; else is=new; mkdir -m 700 %[1]s || exit; fi\n", fsstore.StageName)
 	for _, f := range files {
-		if f.Old < patchMin {
+		if f.Old < patchMin || t.left == 0 {
 			continue
 		}
-		left, err := t.fs.Lstat(ctx, path.Join(t.stage, f.Name))
-		switch {
-		case isNotExist(err):
-		case err != nil:
-			return err
-		case left.Mode.IsRegular() && left.Size < f.Old:
-			fmt.Fprintf(&script, "tail -c +%d ./%s >> %s || exit\n", left.Size+1, shellQuote(f.Name), shellQuote(fsstore.StageName+"/"+f.Name))
+		old, most, longest := t.fs.path(path.Join(t.dir, f.Name)), int64(0), ""
+		for i := range t.left {
+			name := fmt.Sprintf("%s%s%d/%s", t.stage, leftSuffix, i+1, f.Name)
+			left, err := t.fs.Lstat(ctx, name)
+			switch {
+			case isNotExist(err):
+				continue
+			case err != nil:
+				return err
+			}
+			worse := name
+			if left.Mode.IsRegular() && left.Size > most {
+				worse, longest, most = longest, name, left.Size
+			}
+			if worse != "" {
+				fmt.Fprintf(&script, "rm -f -- %s\n", shellQuote(t.fs.path(worse)))
+			}
+		}
+		if 0 < most && most < f.Old {
+			fmt.Fprintf(&script, "tail -c +%d -- %s >> %s || exit\n", most+1, shellQuote(old), shellQuote(t.fs.path(longest)))
 		}
 	}
-	script.WriteString("echo $is\n")
-	out, err := t.link.run(ctx, script.String())
-	switch {
-	case err != nil:
-		return err
-	case lastLine(out) == "new":
-		t.clean = true
-	case lastLine(out) != "there":
-		return errNoShell
+	if script.Len() == 0 {
+		return nil
 	}
-	return nil
+	_, err := t.link.run(ctx, script.String())
+	return err
 }
 
 // deliver has rsync take the files, and the directories in which they are.
@@ -191,7 +235,10 @@ func (t *taking) deliver(ctx context.Context, files []*taken, block int) error {
 		})
 	}
 	options := rsync.DeliverOptions(block)
-	options.Extra = []string{"--copy-dest=.."}
+	for i := range t.left {
+		options.Extra = append(options.Extra, fmt.Sprintf("--copy-dest=../%s%s%d", path.Base(t.stage), leftSuffix, i+1))
+	}
+	options.Extra = append(options.Extra, "--copy-dest=..")
 	return t.link.rsync(ctx, options.ServerArgs(false, t.fs.path(t.stage)+"/"), func(c rsync.Conn) error {
 		_, err := rsync.Deliver(ctx, c, options, offers)
 		return err
@@ -222,16 +269,26 @@ func (in *takenInput) Done(err error) error {
 // not whole.
 func (t *taking) prove(ctx context.Context, files []*taken) error {
 	read := make(map[string]*taken, len(files))
+	var large []*taken
 	for _, f := range files {
-		if f.whole {
+		switch {
+		case !f.whole:
+		case f.Size >= patchMin:
+			large = append(large, f)
+		default:
 			read[f.Name] = f
 		}
 		f.whole = false
 	}
-	if len(read) == 0 {
-		return nil
+	err := each(ctx, large, func(ctx context.Context, f *taken) error {
+		p, err := t.fs.HashPrefix(ctx, path.Join(t.stage, f.Name), f.Size)
+		f.whole = err == nil && bytes.Equal(p.Sum[:], f.hash.Sum(nil))
+		return err
+	})
+	if err != nil || len(read) == 0 {
+		return err
 	}
-	_, err := t.link.talk(ctx, "cd "+shellQuote(t.fs.path(t.stage))+" && exec xargs -0 sha256sum --", func(p *program) error {
+	_, err = t.link.talk(ctx, "cd "+shellQuote(t.fs.path(t.stage))+" && exec xargs -0 "+hasher+" --", func(p *program) error {
 		names := make(chan error, 1)
 		go func() {
 			w := bufio.NewWriter(p)
@@ -264,7 +321,7 @@ func (t *taking) prove(ctx context.Context, files []*taken) error {
 
 // show gives the files that are whole their names.
 func (t *taking) show(ctx context.Context, files []*taken) error {
-	if t.clean {
+	if t.clean && !t.doubt {
 		if err := each(ctx, folders(files), t.showFolder); err != nil {
 			return err
 		}
@@ -305,6 +362,12 @@ func (t *taking) showFile(ctx context.Context, f *taken) error {
 		return nil
 	}
 	from := path.Join(t.stage, f.Name)
+	if t.doubt {
+		now, err := t.fs.Lstat(ctx, from)
+		if err != nil || now.Mode != f.Mode|readable || uint32(now.ModTime.Unix()) != uint32(f.ModTime.Unix()) {
+			return err
+		}
+	}
 	if f.Mode&readable == 0 {
 		err := t.fs.change(ctx, from, func(c *sftp.Client) error { return c.Chmod(t.fs.path(from), f.Mode) })
 		if err != nil {

@@ -370,7 +370,9 @@ func hashed(t *testing.T, s transfer.Store) {
 
 func copied(t *testing.T, s transfer.Store) {
 	data := random(3 << 20)
-	put(t, s, "x", data[:2<<20])
+	old := bytes.Clone(data[:2<<20])
+	old[1000]++ // differs
+	put(t, s, "x", old)
 	up, err := s.Create(t.Context(), transfer.Info{Name: "x", Size: 3 << 20, ModTime: when, Mode: 0o644})
 	require.NoError(t, err)
 	defer up.Close()
@@ -378,13 +380,16 @@ func copied(t *testing.T, s transfer.Store) {
 	if !ok {
 		return
 	}
-	state := sha256.New()
-	state.Write(data[:2<<20])
-	if err := c.Copy(t.Context(), 2<<20, state); errors.Is(err, errors.ErrUnsupported) {
+	if err := c.Copy(t.Context()); errors.Is(err, errors.ErrUnsupported) {
 		return
 	} else {
 		require.NoError(t, err)
 	}
+	state := sha256.New()
+	state.Write(data[:2<<20])
+	_, err = c.WriteAt(data[1000:1001], 1000)
+	require.NoError(t, err)
+	require.NoError(t, c.Reach(2<<20, state))
 	_, err = up.Write(data[2<<20:])
 	require.NoError(t, err)
 	require.Equal(t, sha256.Sum256(data), up.Sum())

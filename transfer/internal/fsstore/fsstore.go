@@ -363,12 +363,13 @@ func hidden(prefix, name string) string {
 	return prefix + hex.EncodeToString(sum[:16])
 }
 
-// StageName is the directory in which a store may gather many uploads.
-const StageName = transfer.ReservedPrefix + "push"
+// StagePrefix begins the names of directories in which a store may gather many
+// uploads.
+const StagePrefix = transfer.ReservedPrefix + "push-"
 
 // IsHidden reports whether a name is that of an upload on its way.
 func IsHidden(name string) bool {
 	base := path.Base(name)
 	return strings.HasPrefix(base, partPrefix) || strings.HasPrefix(base, keptPrefix) || strings.HasPrefix(base, linkPrefix) ||
-		strings.Contains("/"+name+"/", "/"+StageName+"/")
+		strings.Contains("/"+name, "/"+StagePrefix)
 }

@@ -186,11 +186,19 @@ func (u *Upload) Write(p []byte) (int, error) {
 	n, err := u.file.WriteAt(p, u.off)
 	u.hash.Write(p[:n])
 	u.off += int64(n)
-	if err == nil && u.resumable() && u.off-u.noted >= u.interval && u.off < u.info.Size {
-		u.interval = min(2*u.interval, maxNote)
-		err = u.note(u.ctx)
+	if err == nil {
+		err = u.noteNow()
 	}
 	return n, u.seen(err)
+}
+
+// noteNow is note if it is time to.
+func (u *Upload) noteNow() error {
+	if !u.resumable() || u.off-u.noted < u.interval || u.off >= u.info.Size {
+		return nil
+	}
+	u.interval = min(2*u.interval, maxNote)
+	return u.note(u.ctx)
 }
 
 // seen takes note of a full disk.
@@ -227,30 +235,46 @@ func (u *Upload) note(ctx context.Context) error {
 	return u.state.Flush(ctx)
 }
 
-// Copy begins with the first bytes of the file that is under the name now.
-func (u *Upload) Copy(ctx context.Context, n int64, state hash.Hash) error {
+// Copy implements [transfer.Copier] where the FS can copy.
+func (u *Upload) Copy(ctx context.Context) error {
+	files, ok := u.dir.FS.(interface {
+		CopyFile(ctx context.Context, oldname, newname string) error
+	})
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	if u.off > 0 {
+		return u.copied(ctx)
+	}
 	if err := u.begin(); err != nil {
 		return err
 	}
-	if there, ok := u.dir.FS.(interface {
-		CopyPrefix(ctx context.Context, oldname, newname string, n int64) error
-	}); ok {
-		if err := there.CopyPrefix(ctx, u.base, u.part, n); err != nil {
-			return err
-		}
-		u.off, u.hash = n, state
-		return nil
-	}
-	f, err := u.dir.Open(ctx, u.base)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	m, err := io.Copy(struct{ io.Writer }{u}, io.LimitReader(f.Reader(ctx, 0), n))
-	if err == nil && m < n {
-		err = io.ErrUnexpectedEOF
+	return u.seen(files.CopyFile(ctx, u.base, u.part))
+}
+
+// copied returns nil if an upload that was interrupted and resumed had made the
+// copy.
+func (u *Upload) copied(ctx context.Context) error {
+	now, err1 := u.file.Stat(ctx)
+	old, err2 := u.dir.Lstat(ctx, u.base)
+	err := errors.Join(err1, err2)
+	if err == nil && now.Size < old.Size {
+		err = errors.ErrUnsupported
 	}
 	return err
+}
+
+func (u *Upload) WriteAt(p []byte, off int64) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := u.file.WriteAt(p, off)
+	return n, u.seen(err)
+}
+
+func (u *Upload) Reach(n int64, state hash.Hash) error {
+	u.off, u.hash = n, state
+	return u.seen(u.noteNow())
 }
 
 func (u *Upload) Sum() [sha256.Size]byte { return [sha256.Size]byte(u.hash.Sum(nil)) }
@@ -260,18 +284,36 @@ func (u *Upload) Commit(ctx context.Context, readBack bool) error {
 	if err := u.finish(ctx); err != nil {
 		return u.seen(err)
 	}
-	if err := u.sync(ctx); err != nil {
+	if err := u.secure(ctx, readBack); err != nil {
 		return err
-	}
-	if readBack {
-		if err := u.readBack(ctx); err != nil {
-			return err
-		}
 	}
 	if err := u.show(ctx); err != nil {
 		return err
 	}
 	return u.dir.SyncDir(ctx, ".")
+}
+
+// secure makes the bytes durable, and reads them back: once they are on the disk,
+// or meanwhile if they can be had from memory only.
+func (u *Upload) secure(ctx context.Context, readBack bool) error {
+	if !readBack || u.dropsCache() {
+		if err := u.sync(ctx); err != nil || !readBack {
+			return err
+		}
+		return u.readBack(ctx)
+	}
+	synced := make(chan error, 1)
+	go func() { synced <- u.file.Sync(ctx) }()
+	err := u.readBack(ctx)
+	return cmp.Or(u.synced(<-synced), err)
+}
+
+// cacheDropper is a File of which memory can be made to forget what the disk has.
+type cacheDropper interface{ DropCache() }
+
+func (u *Upload) dropsCache() bool {
+	_, ok := u.file.(cacheDropper)
+	return ok
 }
 
 // finish gives the file its length, mode and time.
@@ -291,17 +333,20 @@ func (u *Upload) finish(ctx context.Context) error {
 	return u.file.SetInfo(ctx, u.info)
 }
 
-func (u *Upload) sync(ctx context.Context) error {
-	if err := u.file.Sync(ctx); !errors.Is(err, errors.ErrUnsupported) {
-		return u.seen(err)
+func (u *Upload) sync(ctx context.Context) error { return u.synced(u.file.Sync(ctx)) }
+
+// synced is what it says of a file that there was no way to sync it.
+func (u *Upload) synced(err error) error {
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil
 	}
-	return nil
+	return u.seen(err)
 }
 
 // readBack compares what is stored with what was written. Bytes that differ
 // are no good to anybody and go.
 func (u *Upload) readBack(ctx context.Context) error {
-	if d, ok := u.file.(interface{ DropCache() }); ok {
+	if d, ok := u.file.(cacheDropper); ok {
 		d.DropCache()
 	}
 	var p transfer.Prefix
@@ -420,18 +465,26 @@ func (s *Store) CommitGroup(ctx context.Context, uploads []transfer.Upload, read
 		return names
 	}
 	each(func(u *Upload) error { return u.seen(u.finish(ctx)) })
-	err := syncAll(oneOfEach(func(u *Upload) string { return u.part }))
-	oneByOne := errors.Is(err, errors.ErrUnsupported)
+	synced := make(chan error, 1)
+	parts := oneOfEach(func(u *Upload) string { return u.part })
+	go func() { synced <- syncAll(parts) }()
+	each(func(u *Upload) error {
+		if readBack && !u.dropsCache() {
+			return u.readBack(ctx)
+		}
+		return nil
+	})
+	err := <-synced
 	each(func(u *Upload) error {
 		switch {
-		case oneByOne:
+		case errors.Is(err, errors.ErrUnsupported):
 			if err := u.sync(ctx); err != nil {
 				return err
 			}
 		case err != nil:
 			return u.seen(err)
 		}
-		if readBack {
+		if readBack && u.dropsCache() {
 			return u.readBack(ctx)
 		}
 		return nil

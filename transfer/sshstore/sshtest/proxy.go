@@ -1,9 +1,11 @@
 package sshtest
 
 import (
+	"bytes"
 	"net"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Proxy forwards TCP connections and can be told to break them.
@@ -17,6 +19,8 @@ type Proxy struct {
 	sent     int64
 	cuts     []int64 // totals of bytes both ways at which all is cut
 	stalled  bool
+	delay    time.Duration // one way
+	rate     int64         // bytes per second, each way; 0 for any
 	wg       sync.WaitGroup
 }
 
@@ -81,6 +85,14 @@ func (p *Proxy) Stall(on bool) {
 	p.stalled = on
 }
 
+// Slow makes connections from now on those of a link with a round trip of so
+// long, and so many bytes per second each way; zero means no limit.
+func (p *Proxy) Slow(roundTrip time.Duration, rate int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay, p.rate = roundTrip/2, rate
+}
+
 // Cut breaks all connections.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
@@ -113,11 +125,20 @@ func (p *Proxy) forward(client net.Conn) {
 }
 
 func (p *Proxy) pipe(dst, src net.Conn, count *int64) {
+	p.mu.Lock()
+	delay, rate := p.delay, p.rate
+	p.mu.Unlock()
+	write := func(b []byte) error { _, err := dst.Write(b); return err }
+	if delay > 0 {
+		var end func()
+		write, end = late(dst, delay, rate)
+		defer end()
+	}
 	buf := make([]byte, 16<<10)
 	for {
 		n, err := src.Read(buf)
 		if n > 0 && p.pass(count, n) {
-			if _, err := dst.Write(buf[:n]); err != nil {
+			if err := write(buf[:n]); err != nil {
 				return
 			}
 		}
@@ -125,6 +146,38 @@ func (p *Proxy) pipe(dst, src net.Conn, count *int64) {
 			return
 		}
 	}
+}
+
+// late returns a function that writes to dst after a delay, and one that waits
+// until all is written.
+func late(dst net.Conn, delay time.Duration, rate int64) (write func([]byte) error, end func()) {
+	type piece struct {
+		data []byte
+		due  time.Time
+	}
+	queue := make(chan piece, 8192) // 128 MiB: what is under way on the link
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for p := range queue {
+			time.Sleep(time.Until(p.due))
+			if _, err := dst.Write(p.data); err != nil {
+				dst.Close()
+			}
+		}
+	}()
+	var free time.Time // the link
+	write = func(b []byte) error {
+		if now := time.Now(); free.Before(now) {
+			free = now
+		}
+		if rate > 0 {
+			free = free.Add(time.Duration(len(b)) * time.Second / time.Duration(rate))
+		}
+		queue <- piece{bytes.Clone(b), free.Add(delay)}
+		return nil
+	}
+	return write, func() { close(queue); <-done }
 }
 
 // pass counts n bytes and reports whether they go through.

@@ -1,0 +1,237 @@
+package transfer_test
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/obskeep/obskeep/transfer"
+	"github.com/obskeep/obskeep/transfer/sshstore/sshtest"
+)
+
+const imageSize = 17<<20 + 1000
+
+// scatter changes n blocks of 4 KiB, and returns how many bytes those are.
+func scatter(data []byte, n int, seed uint64) (changed int64) {
+	r := rand.New(rand.NewPCG(seed, 0))
+	for _, i := range r.Perm(len(data) / 4096)[:n] {
+		data[i*4096+r.IntN(4096)] ^= 0xff
+		changed += 4096
+	}
+	return changed
+}
+
+// withoutRsync is the configuration of a server on which rsync cannot be run.
+func withoutRsync(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "rsync"), []byte("#!/bin/sh\nexit 127\n"), 0o755))
+	require.NoError(t, os.Chmod(dir, 0o755))
+	return "SetEnv PATH=" + dir + ":/usr/bin:/bin"
+}
+
+// image is a large file on its way to a machine without rsync.
+type image struct {
+	*testing.T
+	here, there string
+	proxy       *sshtest.Proxy
+	dst         transfer.Store
+	options     transfer.Options
+	data        []byte
+	pushes      int
+}
+
+func newImage(t *testing.T, line string) *image {
+	t.Helper()
+	sshd := sshtest.Start(t, line)
+	i := &image{T: t, here: t.TempDir(), there: t.TempDir(), proxy: sshtest.NewProxy(t, sshd.Addr)}
+	i.dst = remote(t, sshd.Via(t, i.proxy), i.there)
+	i.options = transfer.Options{Signatures: filepath.Join(t.TempDir(), "signatures"), Pause: time.Millisecond}
+	i.data = randomBytes(1, imageSize)
+	i.push()
+	return i
+}
+
+// push mirrors the image as it is now, and returns what that took.
+func (i *image) push() (res *transfer.Result, wire int64) {
+	i.Helper()
+	i.pushes++
+	write(i.T, i.here, "image", i.data)
+	stamp(i.T, i.here, "image", noon.Add(time.Duration(i.pushes)*time.Hour))
+	received, sent := i.proxy.Bytes()
+	res, err := transfer.Mirror(i.Context(), i.dst, local(i.T, i.here), &i.options)
+	require.NoError(i, err)
+	r, s := i.proxy.Bytes()
+	got, err := os.ReadFile(filepath.Join(i.there, "image"))
+	require.NoError(i, err)
+	require.True(i, bytes.Equal(i.data, got), "the image is not what was sent")
+	require.Empty(i, hidden(tree(i.T, i.there)))
+	return res, r + s - received - sent
+}
+
+func (i *image) signature() string {
+	i.Helper()
+	return only(i.T, i.options.Signatures, "*")
+}
+
+// Of a large file that changed in place, only the blocks go over the line that
+// differ, to a far side that has no rsync, and to one that has SFTP alone.
+func TestMirror_SendsTheBlocksThatDifferFromTheSignature(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		rule, line string
+		proved     bool // where it lies
+	}{
+		{"no rsync", withoutRsync(t), true},
+		{"SFTP alone", "ForceCommand internal-sftp", false},
+	} {
+		t.Run(row.rule, func(t *testing.T) {
+			t.Parallel()
+			image := newImage(t, row.line)
+			for n := range 2 { // the second time with the signature of a patch
+				changed := scatter(image.data, 100, uint64(n))
+				res, wire := image.push()
+				require.Equal(t, changed, res.Literal)
+				require.Equal(t, imageSize-changed, res.Matched)
+				if row.proved {
+					require.Less(t, wire, changed*11/10)
+				} else {
+					require.Less(t, wire, imageSize*21/20+changed) // it is read back
+				}
+			}
+		})
+	}
+}
+
+// Whatever has become of the signature, of the file at either end or of its
+// length, what arrives is what was sent; see push.
+func TestMirror_AStaleSignatureMakesNoWrongFile(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		rule    string
+		spoil   func(i *image)
+		literal func(changed int64) int64 // that is sent
+	}{
+		{"nothing", func(*image) {}, func(changed int64) int64 { return changed }},
+		{"the far file is another of the same size and time", func(i *image) {
+			was := tree(i.T, i.there)["image"].Time
+			other := bytes.Clone(i.data)
+			other[5] ^= 1
+			write(i.T, i.there, "image", other)
+			stamp(i.T, i.there, "image", was)
+		}, func(int64) int64 { return imageSize }},
+		{"the same, and nothing is to be verified", func(i *image) {
+			was := tree(i.T, i.there)["image"].Time
+			i.options.Verify = transfer.VerifyNone
+			write(i.T, i.there, "image", make([]byte, imageSize))
+			stamp(i.T, i.there, "image", was)
+		}, func(int64) int64 { return imageSize }},
+		{"the far file is of another time", func(i *image) { stamp(i.T, i.there, "image", noon.Add(-time.Hour)) },
+			func(int64) int64 { return imageSize }},
+		{"the far file is gone", func(i *image) { require.NoError(i, os.Remove(filepath.Join(i.there, "image"))) },
+			func(int64) int64 { return imageSize }},
+		{"the signature is damaged", func(i *image) {
+			b, err := os.ReadFile(i.signature())
+			require.NoError(i, err)
+			b[len(b)/2] ^= 1
+			require.NoError(i, os.WriteFile(i.signature(), b, 0o600))
+		}, func(int64) int64 { return imageSize }},
+		{"the signature is empty", func(i *image) { require.NoError(i, os.Truncate(i.signature(), 0)) },
+			func(int64) int64 { return imageSize }},
+		{"more than half has changed", func(i *image) { copy(i.data, randomBytes(3, imageSize/2+8192)) },
+			func(int64) int64 { return imageSize }},
+	} {
+		t.Run(row.rule, func(t *testing.T) {
+			t.Parallel()
+			image := newImage(t, withoutRsync(t))
+			changed := scatter(image.data, 10, 1)
+			row.spoil(image)
+			res, _ := image.push()
+			require.Equal(t, row.literal(changed), res.Literal)
+			require.Equal(t, res.Size, res.Literal+res.Matched)
+			changed = scatter(image.data, 10, 2)
+			res, _ = image.push()
+			require.Equal(t, changed, res.Literal, "a good signature was not kept")
+		})
+	}
+}
+
+// A file that is shorter or longer than before is made of the blocks it has in
+// common with it.
+func TestMirror_PatchesAFileOfAnotherLength(t *testing.T) {
+	t.Parallel()
+	image := newImage(t, withoutRsync(t))
+	image.data = image.data[:16<<20]
+	res, _ := image.push()
+	require.Zero(t, res.Literal)
+	image.data = append(image.data, randomBytes(2, 3<<20)...)
+	image.data[1000] ^= 1
+	res, _ = image.push()
+	require.Equal(t, int64(3<<20+4096), res.Literal)
+}
+
+// A connection that is cut while a file is patched costs little twice.
+func TestMirror_GoesOnInsideAPatch(t *testing.T) {
+	t.Parallel()
+	image := newImage(t, withoutRsync(t))
+	changed := scatter(image.data, 1500, 1)
+	image.proxy.CutAt(changed/2, changed*3/4)
+	res, wire := image.push()
+	require.Zero(t, image.proxy.CutsLeft())
+	require.Equal(t, res.Size, res.Literal+res.Matched+res.Resumed)
+	require.Less(t, wire, changed*7/4)
+}
+
+// The image is not read where it is unchanged, and no signature is kept of what
+// is small.
+func TestMirror_KeepsSignaturesOfLargeFilesOnly(t *testing.T) {
+	t.Parallel()
+	src, dst, signatures := t.TempDir(), t.TempDir(), filepath.Join(t.TempDir(), "s")
+	write(t, src, "small", randomBytes(1, 16<<20-1))
+	o := &transfer.Options{Signatures: signatures}
+	_, err := transfer.Mirror(t.Context(), local(t, dst), local(t, src), o)
+	require.NoError(t, err)
+	require.NoDirExists(t, signatures)
+	write(t, src, "large", randomBytes(1, 16<<20))
+	_, err = transfer.Mirror(t.Context(), local(t, dst), local(t, src), o)
+	require.NoError(t, err)
+	require.True(t, strings.HasSuffix(only(t, signatures, "*"), ".sums"))
+}
+
+// Of a signature in which any bit is wrong, or that is shorter or longer,
+// nothing is believed.
+func TestKept_RefusesEveryFlippedBit(t *testing.T) {
+	t.Parallel()
+	good := transfer.KeptSums(3)
+	again, ok := transfer.ReadKeptSums(good)
+	require.True(t, ok)
+	require.Equal(t, good, again)
+	for i := range 8 * len(good) {
+		bad := bytes.Clone(good)
+		bad[i/8] ^= 1 << (i % 8)
+		_, ok := transfer.ReadKeptSums(bad)
+		require.False(t, ok, "bit %d does not matter", i)
+	}
+	for n := range good {
+		_, ok := transfer.ReadKeptSums(good[:n])
+		require.False(t, ok, "the first %d bytes do", n)
+	}
+	_, ok = transfer.ReadKeptSums(append(good, 0))
+	require.False(t, ok)
+}
+
+func FuzzKept_RoundTrips(f *testing.F) {
+	f.Add(transfer.KeptSums(0))
+	f.Add(transfer.KeptSums(2))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if again, ok := transfer.ReadKeptSums(b); ok && !bytes.Equal(b, again) {
+			t.Errorf("%x is read as %x", b, again)
+		}
+	})
+}
