@@ -22,18 +22,13 @@ type commitRequest struct {
 	then  func(context.Context, error) error
 }
 
-const (
-	// groupSize bounds the files that wait to be committed, and those that are
-	// being committed. All are open: OpenSSH's server may have 1024 by default.
-	groupSize = 256
-	// groupTime is how long a group waits to be full.
-	groupTime = 500 * time.Millisecond
-)
+// groupTime is how long a group waits to be full.
+const groupTime = 500 * time.Millisecond
 
 // newCommits begins to commit what is added. An error that ends the mirror
 // goes to cancel at once.
 func newCommits(ctx context.Context, cancel context.CancelCauseFunc, store GroupCommitter, readBack bool) *commits {
-	c := &commits{queue: make(chan commitRequest, groupSize), done: make(chan struct{})}
+	c := &commits{queue: make(chan commitRequest, store.GroupSize()), done: make(chan struct{})}
 	go func() {
 		defer close(c.done)
 		for group := range c.groups() {
@@ -97,7 +92,7 @@ func (c *commits) groups() iter.Seq[[]commitRequest] {
 func (c *commits) fill(first commitRequest) []commitRequest {
 	group := []commitRequest{first}
 	late := time.After(groupTime)
-	for len(group) < groupSize {
+	for len(group) < cap(c.queue) {
 		select {
 		case next, more := <-c.queue:
 			if !more {

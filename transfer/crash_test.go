@@ -174,6 +174,8 @@ func (f *faultyDisk) powerCut() {
 // groupFS also commits many uploads at once.
 type groupFS struct{ *fsstore.Store }
 
+func (groupFS) GroupSize() int { return 256 }
+
 func (g groupFS) CommitAll(ctx context.Context, uploads []transfer.Upload, readBack bool) []error {
 	return g.CommitGroup(ctx, uploads, readBack, func([]string) error {
 		f := g.FS.(faultyFS)

@@ -62,7 +62,7 @@
 //
 //   - while a file is sent: a hidden part, and from 1 MiB on a note that says
 //     how much of it is good. The next transfer of the same name goes on after what was
-//     noted, at most 32 MiB back, or starts over.
+//     noted, at most 64 MiB back, or starts over.
 //   - after the last byte, before the name: the same, whole.
 //   - while a [Taker] takes many files: a hidden directory, of which the next
 //     transfer into the same directory makes what it can.

@@ -135,6 +135,8 @@ func TestMirror_DoesNotRetryInVain(t *testing.T) {
 // groupMem commits in groups.
 type groupMem struct{ *storetest.Mem }
 
+func (groupMem) GroupSize() int { return 256 }
+
 func (m groupMem) CommitAll(ctx context.Context, uploads []transfer.Upload, readBack bool) []error {
 	errs := make([]error, len(uploads))
 	for i, up := range uploads {

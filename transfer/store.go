@@ -111,6 +111,10 @@ type Tree interface {
 // GroupCommitter is a Store that commits many uploads for little more than
 // the price of one. The errors are those of the uploads, in their order.
 type GroupCommitter interface {
+	// GroupSize is how many uploads a group may have. As many again may be
+	// waiting; all are open.
+	GroupSize() int
+
 	CommitAll(ctx context.Context, uploads []Upload, readBack bool) []error
 }
 

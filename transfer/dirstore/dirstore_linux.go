@@ -11,6 +11,17 @@ import (
 	"github.com/obskeep/obskeep/transfer/internal/fsstore"
 )
 
+// GroupSize implements [transfer.GroupCommitter] within the number of files that
+// this process may have open.
+func (s *Store) GroupSize() int {
+	const most, least = 1024, 16
+	var files unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &files) != nil {
+		return least
+	}
+	return int(min(most, max(least, files.Cur/4)))
+}
+
 // CommitAll implements [transfer.GroupCommitter] with two syncfs(2) for a
 // group: one before the files get their names, one after. What lies on another
 // file system than the store's top is committed one by one.

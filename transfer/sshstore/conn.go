@@ -27,6 +27,11 @@ type conn struct {
 	sftp   *sftp.Client
 	packet int // bytes of data in a request
 	wg     sync.WaitGroup
+	trip   atomic.Int64 // round trip when nothing else was on the way, nanoseconds
+	more   struct {     // see sessions
+		once    sync.Once
+		clients []*sftp.Client
+	}
 
 	once  sync.Once
 	dead  chan struct{}
@@ -114,6 +119,7 @@ func (l *link) dialSFTP(ctx context.Context) (*conn, error) {
 	}
 	c.wg.Go(func() { c.kill(c.reason(c.sftp.Wait())) })
 	c.wg.Go(func() { c.keepAlive(cfg.keepAlive()) })
+	c.wg.Go(c.measure)
 	return c, nil
 }
 

@@ -9,31 +9,34 @@ import (
 	"time"
 
 	"github.com/pkg/sftp"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/obskeep/obskeep/transfer"
 )
 
-// inFlight is how many requests a file has on the way at once. With 255 KiB
-// each that is twice what x/crypto/ssh lets a server send before it has been
-// read: its window is 2 MiB.
+// inFlight is how many requests a file has on the way at once, in each session.
+// With 255 KiB each that is twice what x/crypto/ssh lets a server send before it
+// has been read: its window is 2 MiB.
 const inFlight = 16
 
 // file is an open file with its requests in flight.
 type file struct {
-	fs   *sftpFS
-	conn *conn
-	f    *sftp.File
-	name string
-	mode fs.FileMode     // as far as it is known
-	ctx  context.Context // of the opening, for io.WriterAt
+	fs    *sftpFS
+	conn  *conn
+	f     *sftp.File
+	name  string
+	write bool
+	mode  fs.FileMode     // as far as it is known
+	ctx   context.Context // of the opening, for io.WriterAt
 
-	slots chan struct{} // one for each write in flight
-	mu    sync.Mutex
-	err   error // of a write in flight
+	lanes    lanes
+	inFlight *semaphore.Weighted // of writes; a write weighs less when there are more lanes
+	mu       sync.Mutex
+	err      error // of a write in flight
 }
 
-func newFile(ctx context.Context, s *sftpFS, c *conn, f *sftp.File, name string) *file {
-	return &file{fs: s, conn: c, f: f, name: name, ctx: ctx, slots: make(chan struct{}, inFlight)}
+func newFile(ctx context.Context, s *sftpFS, c *conn, f *sftp.File, name string, write bool) *file {
+	return &file{fs: s, conn: c, f: f, name: name, write: write, ctx: ctx, inFlight: semaphore.NewWeighted(inFlight * maxLanes)}
 }
 
 var packets = sync.Pool{New: func() any { b := make([]byte, largePacket); return &b }}
@@ -45,18 +48,18 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 		if err := f.failure(); err != nil {
 			return n, err
 		}
-		select {
-		case f.slots <- struct{}{}:
-		case <-f.ctx.Done():
-			return n, f.ctx.Err()
+		to, width := f.lane(f.conn.packet)
+		weight := int64(maxLanes / width)
+		if err := f.inFlight.Acquire(f.ctx, weight); err != nil {
+			return n, err
 		}
 		buf := packets.Get().(*[]byte)
 		m := copy((*buf)[:f.conn.packet], p[n:])
 		at := off + int64(n)
 		n += m
 		go func() {
-			defer func() { packets.Put(buf); <-f.slots }()
-			if _, err := f.f.WriteAt((*buf)[:m], at); err != nil {
+			defer func() { packets.Put(buf); f.inFlight.Release(weight) }()
+			if _, err := to.WriteAt((*buf)[:m], at); err != nil {
 				f.fail(f.conn.answer(err))
 			}
 		}()
@@ -84,17 +87,11 @@ func (f *file) failure() error {
 
 // Flush waits for all answers.
 func (f *file) Flush(ctx context.Context) error {
-	if len(f.slots) == 0 {
-		return f.failure()
+	const all = inFlight * maxLanes
+	if err := f.inFlight.Acquire(ctx, all); err != nil {
+		return err
 	}
-	for range inFlight {
-		select {
-		case f.slots <- struct{}{}:
-			defer func() { <-f.slots }()
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	f.inFlight.Release(all)
 	return f.failure()
 }
 
@@ -146,6 +143,7 @@ func (f *file) Stat(ctx context.Context) (transfer.Info, error) {
 // had to be durable has been synced.
 func (f *file) Close() error {
 	go f.f.Close()
+	go f.lanes.close()
 	return nil
 }
 
@@ -161,6 +159,7 @@ type reader struct {
 	off   int64 // of the next request
 	ahead []chan chunk
 	depth int
+	width int // of the lanes
 	cur   chunk
 	err   error
 }
@@ -196,7 +195,7 @@ func (r *reader) Read(p []byte) (int, error) {
 		select {
 		case r.cur = <-r.ahead[0]:
 			r.ahead = r.ahead[1:]
-			r.depth = min(2*r.depth, inFlight)
+			r.depth = min(2*r.depth, inFlight*r.width)
 		case <-r.ctx.Done():
 			r.err = r.ctx.Err()
 			return 0, r.err
@@ -222,9 +221,11 @@ func (r *reader) request(n int) {
 	r.ahead = append(r.ahead, c)
 	off := r.off
 	r.off += int64(n)
+	var from *sftp.File
+	from, r.width = r.f.lane(n)
 	go func() {
 		buf := packets.Get().(*[]byte)
-		m, err := r.f.f.ReadAt((*buf)[:n], off)
+		m, err := from.ReadAt((*buf)[:n], off)
 		if err != io.EOF {
 			err = r.f.conn.answer(err)
 		}

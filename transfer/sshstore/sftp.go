@@ -165,7 +165,7 @@ func (s *sftpFS) ReadDir(ctx context.Context, name string) ([]transfer.Info, err
 }
 
 func (s *sftpFS) Open(ctx context.Context, name string) (fsstore.File, error) {
-	f, err := s.open(ctx, name, func(c *sftp.Client) (*sftp.File, error) { return c.Open(s.path(name)) })
+	f, err := s.open(ctx, name, false, func(c *sftp.Client) (*sftp.File, error) { return c.Open(s.path(name)) })
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +179,7 @@ func (s *sftpFS) Create(ctx context.Context, name string, perm fs.FileMode, trun
 	}
 	var f *file
 	err := s.inTop(ctx, name, func() (err error) {
-		f, err = s.open(ctx, name, func(c *sftp.Client) (*sftp.File, error) {
+		f, err = s.open(ctx, name, true, func(c *sftp.Client) (*sftp.File, error) {
 			// Exclusive: a link that somebody has put there is not followed.
 			f, err := c.OpenFile(s.path(name), flags|os.O_EXCL)
 			if status, ok := errors.AsType[*sftp.StatusError](err); ok && status.Code == statusFailure {
@@ -209,7 +209,7 @@ func (s *sftpFS) Create(ctx context.Context, name string, perm fs.FileMode, trun
 	return f, nil
 }
 
-func (s *sftpFS) open(ctx context.Context, name string, open func(c *sftp.Client) (*sftp.File, error)) (*file, error) {
+func (s *sftpFS) open(ctx context.Context, name string, write bool, open func(c *sftp.Client) (*sftp.File, error)) (*file, error) {
 	c, err := s.link.get(ctx)
 	if err != nil {
 		return nil, err
@@ -218,7 +218,7 @@ func (s *sftpFS) open(ctx context.Context, name string, open func(c *sftp.Client
 	if err != nil {
 		return nil, err
 	}
-	return newFile(ctx, s, c, f, name), nil
+	return newFile(ctx, s, c, f, name, write), nil
 }
 
 // inTop makes the top of the store if f finds that it is not there.

@@ -178,6 +178,10 @@ func (s *Store) HashPrefix(ctx context.Context, name string, n int64) (transfer.
 	return s.files.HashPrefix(ctx, name, n)
 }
 
+// GroupSize implements [transfer.GroupCommitter]: a server of OpenSSH may have
+// 1024 files open, by default.
+func (s *Store) GroupSize() int { return 256 }
+
 // CommitAll implements [transfer.GroupCommitter] with two runs of sync -f on
 // the far side for a group: one before the files get their names, one after.
 // Where that cannot be, the files are fsynced one by one.

@@ -25,7 +25,7 @@ const (
 	// may lose: a bad line gets further in small steps, and a good one is
 	// seldom held up.
 	firstNote = 2 << 20
-	maxNote   = 32 << 20
+	maxNote   = 64 << 20
 )
 
 // Create begins an upload.
