@@ -8,7 +8,8 @@
 // date a cut or grown file is proved by hash where it lies; with cp the previous
 // version becomes the beginning of the next; with rsync trees are listed, and
 // files pulled and pushed many at once and as differences. Of the login shell no
-// more is asked than to understand "exec sh".
+// more is asked than to understand "exec sh". On a long line a large file goes
+// through several SFTP sessions of the one connection.
 //
 // # Guarantees
 //
