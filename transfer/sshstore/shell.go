@@ -1,6 +1,7 @@
 package sshstore
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -128,10 +129,11 @@ func runScript(ctx context.Context, c *conn, session *ssh.Session, script string
 	var out tail
 	session.Stdin = strings.NewReader(script)
 	session.Stdout = &out
-	if err := session.Run("exec sh"); err != nil {
-		if c.isDead() {
-			return "", err
-		}
+	err := session.Run("exec sh")
+	if _, ok := errors.AsType[*ssh.ExitError](err); err != nil && !ok {
+		return "", cmp.Or(c.check(ctx), errNoShell)
+	}
+	if err != nil {
 		return "", errNoShell
 	}
 	return string(out), nil

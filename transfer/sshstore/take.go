@@ -55,13 +55,7 @@ func (s *Store) Take(ctx context.Context, dir string, offers []transfer.Offer, r
 		return err
 	}
 	defer release()
-	c, err := s.link.get(ctx)
-	if err != nil {
-		return err
-	}
-	if err = t.run(ctx, offers); err != nil {
-		err = cmp.Or(c.check(ctx), err)
-	}
+	err = t.run(ctx, offers)
 	if ctx.Err() != nil || errors.Is(err, transfer.ErrLost) {
 		return err // what has come helps the next attempt
 	}
