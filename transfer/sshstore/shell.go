@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"strings"
 	"time"
@@ -130,8 +131,8 @@ func runScript(ctx context.Context, c *conn, session *ssh.Session, script string
 	session.Stdin = strings.NewReader(script)
 	session.Stdout = &out
 	err := session.Run("exec sh")
-	if _, ok := errors.AsType[*ssh.ExitError](err); err != nil && !ok {
-		return "", cmp.Or(c.check(ctx), errNoShell)
+	if _, ok := errors.AsType[*ssh.ExitMissingError](err); ok || errors.Is(err, io.EOF) {
+		return "", cmp.Or(c.check(ctx), errNoShell) // it may be the line that has ended
 	}
 	if err != nil {
 		return "", errNoShell
