@@ -320,14 +320,12 @@ func (c *copier) set(t *tally, next tally) {
 type commitFunc func(ctx context.Context, up Upload) error
 
 func (c *copier) commit(ctx context.Context, up Upload) error {
-	err := up.Commit(ctx, c.o.Verify != VerifyNone)
-	return errors.Join(err, up.Close())
+	return errors.Join(up.Commit(ctx, c.o.Verify != VerifyNone), up.Close())
 }
 
-// prove is commit for an upload of which nobody has seen all bytes.
-func (c *copier) prove(ctx context.Context, up Upload) error {
-	err := up.Commit(ctx, true)
-	return errors.Join(err, up.Close())
+// prove is commit for an upload that was put together at the destination.
+func prove(ctx context.Context, up Upload) error {
+	return errors.Join(up.Commit(ctx, true), up.Close())
 }
 
 // delivery is one file on its way, however many attempts that takes.
@@ -340,9 +338,9 @@ type delivery struct {
 	best     int64 // bytes that a broken attempt left
 
 	kept    *blockSums // of what the destination has
-	doubted bool       // that they are
 	scan    *scan      // of the source
 	patched bool       // the upload is made of what the destination had
+	doubted bool       // that it had what it was thought to have
 }
 
 // file sends one file, hands it to commit, and returns the SHA-256 of its bytes.
@@ -358,7 +356,7 @@ func (c *copier) file(ctx context.Context, d *delivery, commit commitFunc) (sum 
 			return d.best > before, err
 		})
 		if errors.Is(err, ErrCorrupt) && d.patched {
-			c.o.Logger.Warn("what the destination had was not what it was known to have", "file", d.info.Name)
+			c.o.Logger.Warn("the destination had not what it was known to have, or has not copied it well", "file", d.info.Name)
 			d.doubted = true
 			c.forget(d.info.Name)
 			continue
@@ -428,7 +426,7 @@ func (c *copier) attempt(ctx context.Context, d *delivery, commit commitFunc) (s
 		return sum, err
 	}
 	if d.patched {
-		commit = c.prove
+		commit = prove
 	}
 	sum = up.Sum()
 	owned = false
@@ -443,10 +441,11 @@ func (c *copier) fill(ctx context.Context, up Upload, d *delivery, off int64) (e
 	if d.patched, err = c.patch(ctx, up, d, off); d.patched || err != nil {
 		return err
 	}
-	if off == 0 {
+	if off == 0 && !d.doubted {
 		if off, err = c.grown(ctx, up, d); err != nil {
 			return err
 		}
+		d.patched = off > 0
 		next := d.tally
 		next.matched += off
 		c.set(&d.tally, next)
@@ -463,7 +462,7 @@ func (d *delivery) isBeginning(ctx context.Context, k Kept) (bool, error) {
 		return false, nil
 	}
 	sameVersion := k.Source.Size == d.info.Size && sameTime(k.Source.ModTime, d.info.ModTime)
-	if d.attempts > 1 && sameVersion {
+	if d.attempts > 1 && sameVersion && !d.doubted {
 		return true, nil
 	}
 	p, err := d.src.hash(ctx, k.Size)

@@ -250,6 +250,40 @@ func TestPull_DoesNotBuildOnAHalfCopy(t *testing.T) {
 	require.True(t, bytes.Equal(data, dst.Data("log")))
 }
 
+// badCopier copies the previous version, and not well.
+type badCopier struct{ *storetest.Mem }
+
+func (b badCopier) Create(ctx context.Context, info transfer.Info) (transfer.Upload, error) {
+	up, err := b.Mem.Create(ctx, info)
+	return badCopy{up, up.(transfer.Copier)}, err
+}
+
+type badCopy struct {
+	transfer.Upload
+	transfer.Copier
+}
+
+func (b badCopy) Copy(ctx context.Context) error {
+	_, err := b.WriteAt([]byte("x"), 2<<20-1) // as long, and zeros
+	return err
+}
+
+// What is put together at the destination is proved, whatever is to be verified;
+// if it is wrong, the file is sent whole.
+func TestPull_ProvesWhatIsPutTogetherAtTheDestination(t *testing.T) {
+	t.Parallel()
+	data := randomBytes(1, 3<<20)
+	for _, verify := range []transfer.Verify{transfer.VerifyTransferred, transfer.VerifyNone} {
+		dst, src := new(storetest.Mem), new(storetest.Mem)
+		dst.Put(transfer.Info{Name: "log", ModTime: noon}, data[:2<<20])
+		src.Put(transfer.Info{Name: "log", ModTime: later}, data)
+		stats, err := transfer.Pull(t.Context(), badCopier{dst}, src, "log", &transfer.Options{Verify: verify})
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(data, dst.Data("log")))
+		require.Equal(t, int64(3<<20), stats.Literal+stats.Resumed)
+	}
+}
+
 // Hash is the SHA-256 of a file, whether its store can hash or not.
 func TestHash_IsTheSHA256(t *testing.T) {
 	t.Parallel()

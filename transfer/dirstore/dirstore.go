@@ -330,6 +330,9 @@ func (r rootFS) CopyFile(ctx context.Context, oldname, newname string) error {
 	if err != nil {
 		return bare(err)
 	}
+	if _, ok := r.is(newname, to); !ok { // a link that somebody has put there
+		return errors.Join(transfer.ErrBusy, to.Close())
+	}
 	for err == nil {
 		if err = ctx.Err(); err == nil {
 			_, err = io.CopyN(to, from.File, 64<<20)

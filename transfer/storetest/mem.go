@@ -278,6 +278,7 @@ type memUpload struct {
 	ctx  context.Context
 	info transfer.Info
 	data []byte
+	copy []byte // of the previous version, and what was written over it
 	hash hash.Hash
 	done bool
 }
@@ -305,14 +306,26 @@ func (u *memUpload) Write(p []byte) (int, error) {
 	return u.hash.Write(p)
 }
 
-func (u *memUpload) Copy(_ context.Context, n int64, state hash.Hash) error {
+var _ transfer.Copier = (*memUpload)(nil)
+
+func (u *memUpload) Copy(context.Context) error {
 	defer u.m.lock()()
-	data := u.m.nodes[u.info.Name].data
-	if int64(len(data)) < n {
+	u.copy = slices.Clone(u.m.nodes[u.info.Name].data)
+	return nil
+}
+
+func (u *memUpload) WriteAt(p []byte, off int64) (int, error) {
+	if more := off + int64(len(p)) - int64(len(u.copy)); more > 0 {
+		u.copy = append(u.copy, make([]byte, more)...)
+	}
+	return copy(u.copy[off:], p), nil
+}
+
+func (u *memUpload) Reach(n int64, state hash.Hash) error {
+	if int64(len(u.copy)) < n {
 		return io.ErrUnexpectedEOF
 	}
-	u.data = slices.Clone(data[:n])
-	u.hash = state
+	u.data, u.hash = append(u.data, u.copy[len(u.data):n]...), state
 	return nil
 }
 
