@@ -27,15 +27,6 @@ func scatter(data []byte, n int, seed uint64) (changed int64) {
 	return changed
 }
 
-// withoutRsync is the configuration of a server on which rsync cannot be run.
-func withoutRsync(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "rsync"), []byte("#!/bin/sh\nexit 127\n"), 0o755))
-	require.NoError(t, os.Chmod(dir, 0o755))
-	return "SetEnv PATH=" + dir + ":/usr/bin:/bin"
-}
-
 // image is a large file on its way to a machine without rsync.
 type image struct {
 	*testing.T
@@ -88,7 +79,7 @@ func TestMirror_SendsTheBlocksThatDifferFromTheSignature(t *testing.T) {
 		rule, line string
 		proved     bool // where it lies
 	}{
-		{"no rsync", withoutRsync(t), true},
+		{"no rsync", sshtest.Instead(t, "rsync", "exit 127"), true},
 		{"SFTP alone", "ForceCommand internal-sftp", false},
 	} {
 		t.Run(row.rule, func(t *testing.T) {
@@ -149,7 +140,7 @@ func TestMirror_AStaleSignatureMakesNoWrongFile(t *testing.T) {
 	} {
 		t.Run(row.rule, func(t *testing.T) {
 			t.Parallel()
-			image := newImage(t, withoutRsync(t))
+			image := newImage(t, sshtest.Instead(t, "rsync", "exit 127"))
 			changed := scatter(image.data, 10, 1)
 			row.spoil(image)
 			res, _ := image.push()
@@ -166,7 +157,7 @@ func TestMirror_AStaleSignatureMakesNoWrongFile(t *testing.T) {
 // common with it.
 func TestMirror_PatchesAFileOfAnotherLength(t *testing.T) {
 	t.Parallel()
-	image := newImage(t, withoutRsync(t))
+	image := newImage(t, sshtest.Instead(t, "rsync", "exit 127"))
 	image.data = image.data[:16<<20]
 	res, _ := image.push()
 	require.Zero(t, res.Literal)
@@ -179,7 +170,7 @@ func TestMirror_PatchesAFileOfAnotherLength(t *testing.T) {
 // A connection that is cut while a file is patched costs little twice.
 func TestMirror_GoesOnInsideAPatch(t *testing.T) {
 	t.Parallel()
-	image := newImage(t, withoutRsync(t))
+	image := newImage(t, sshtest.Instead(t, "rsync", "exit 127"))
 	changed := scatter(image.data, 1500, 1)
 	image.proxy.CutAt(changed/2, changed*3/4)
 	res, wire := image.push()

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -145,21 +146,39 @@ func TestDeliver_ReportsWhatMustNotBeKept(t *testing.T) {
 // A file that goes well the second time is delivered.
 func TestDeliver_SendsAgainWhatWentWrong(t *testing.T) {
 	bothServers(t, func(t *testing.T, server peer) {
-		dst := t.TempDir()
-		write(t, dst, "a", []byte("old"))
-		a, p := offerOf("a", random(1, 50_000), 0o644, noon)
-		p.fails = errors.New("once")
-		open, opened := a.Open, 0
-		a.Open = func() (rsync.Input, error) {
-			if opened++; opened > 1 {
-				p.fails = nil
+		for _, old := range []bool{true, false} {
+			dst := t.TempDir()
+			if old {
+				write(t, dst, "a", []byte("old"))
 			}
-			return open()
+			a, p := offerOf("a", random(1, 50_000), 0o644, noon)
+			p.fails = errors.New("once")
+			open, opened := a.Open, 0
+			a.Open = func() (rsync.Input, error) {
+				if opened++; opened > 1 {
+					p.fails = nil
+				}
+				return open()
+			}
+			_, err := deliverTo(t, server, dst, []rsync.Offer{a})
+			require.NoError(t, err)
+			require.Equal(t, 2, opened)
+			requireDelivered(t, dst, a)
 		}
-		_, err := deliverTo(t, server, dst, []rsync.Offer{a})
-		require.NoError(t, err)
-		require.Equal(t, 2, opened)
-		requireDelivered(t, dst, a)
+	})
+}
+
+// What the server cannot write is told by it, by name, and the rest arrives.
+func TestDeliver_HearsWhatCannotBeWritten(t *testing.T) {
+	bothServers(t, func(t *testing.T, server peer) {
+		dst := t.TempDir()
+		write(t, dst, "in-the-way/x", nil)
+		bad, _ := offerOf("in-the-way", []byte("a file"), 0o644, noon)
+		good, _ := offerOf("z", []byte("another"), 0o644, noon)
+		res, _ := deliverTo(t, server, dst, []rsync.Offer{bad, good}) // rsync makes no error of it
+		require.Contains(t, strings.Join(res.Remote, "\n"), "in-the-way")
+		require.FileExists(t, filepath.Join(dst, "in-the-way/x"))
+		requireDelivered(t, dst, good)
 	})
 }
 

@@ -101,7 +101,7 @@ type contest struct {
 	prepare func() (dst string) // before each turn, not timed
 	dst     string
 
-	// begin leaves what an earlier run has left, with a command of who's turn it is.
+	// begin leaves what an earlier run has left, with a command of whose turn it is.
 	begin func(cmd *exec.Cmd, p *sshtest.Proxy)
 
 	rate       int64    // of a link with a round trip of 50 ms, bytes per second; negative for one without a limit
@@ -117,9 +117,7 @@ func (c contest) run(b *testing.B) {
 	sshtest.Need(b, "rsync", "ssh")
 	var lines []string
 	if c.noRsync {
-		dir := b.TempDir()
-		require.NoError(b, os.WriteFile(filepath.Join(dir, "rsync"), []byte("#!/bin/sh\nexit 127\n"), 0o755))
-		lines = append(lines, "SetEnv PATH="+dir+":/usr/bin:/bin")
+		lines = append(lines, sshtest.Instead(b, "rsync", "exit 127"))
 	}
 	d := sshtest.Start(b, lines...)
 	p := sshtest.NewProxy(b, d.Addr)

@@ -10,7 +10,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"slices"
@@ -129,17 +128,10 @@ func (in *gift) Literal(n int) {
 func (*gift) Matched(int)          {}
 func (*gift) Done(err error) error { return err }
 
-// instead has a program of the far side replaced by a script, in which $real is
-// the program, and $dir the last argument.
+// instead is sshtest.Instead for a program that is left alone where it sends.
 func instead(t testing.TB, program, script string) string {
 	t.Helper()
-	sshtest.Need(t, program)
-	found, err := exec.LookPath(program)
-	require.NoError(t, err)
-	dir := t.TempDir()
-	head := "#!/bin/sh\nreal=" + found + "\nfor dir; do :; done\ncase \" $* \" in *' --sender '*) exec $real \"$@\";; esac\n"
-	require.NoError(t, os.WriteFile(filepath.Join(dir, program), []byte(head+script+"\n"), 0o755))
-	return "SetEnv PATH=" + dir + ":" + os.Getenv("PATH") + " SHLVL=1"
+	return sshtest.Instead(t, program, "case \" $* \" in *' --sender '*) exec $real \"$@\";; esac\n"+script)
 }
 
 // mirrorInto mirrors one directory into another on the far side, and requires
@@ -424,6 +416,27 @@ func TestTake_NeverShowsWhatWasDamaged(t *testing.T) {
 			require.Equal(t, 1, mirrorInto(t, s, dir, here).Copied)
 		})
 	}
+}
+
+// What gets its name is on the disk before, and the name is before anybody hears
+// of it.
+func TestTake_IsDurableBeforeItIsShown(t *testing.T) {
+	t.Parallel()
+	dir, log := t.TempDir(), filepath.Join(t.TempDir(), "log")
+	sshd := sshtest.Start(t, instead(t, "sync", "ls "+dir+" >>"+log+"; echo synced >>"+log+`; exec $real "$@"`))
+	g := newGifts(t)
+	g.add("x", 0o644, []byte("new"), 0, nil)
+	heard := ""
+	done := g.offers[0].Done
+	g.offers[0].Done = func(sum [sha256.Size]byte) {
+		b, err := os.ReadFile(log)
+		require.NoError(t, err)
+		heard = string(b)
+		done(sum)
+	}
+	require.NoError(t, open(t, sshd.Config(), dir).Take(t.Context(), ".", g.offers, false))
+	require.Equal(t, "synced\nx\nsynced\n", heard)
+	g.require(dir)
 }
 
 // However the rsync of the far side fails, everything arrives, whole.

@@ -162,6 +162,24 @@ func Start(t testing.TB, lines ...string) *Sshd {
 	return s
 }
 
+// Instead has a program of the far side replaced by the rest of a shell script, in
+// which $real is the program and $dir the last argument. It returns a line for
+// [Start].
+func Instead(t testing.TB, program, script string) string {
+	t.Helper()
+	Need(t, program)
+	real, err := exec.LookPath(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	text := "#!/bin/sh\nreal=" + real + "\nfor dir; do :; done\n" + script + "\n"
+	if err := os.WriteFile(filepath.Join(dir, program), []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return "SetEnv PATH=" + dir + ":" + os.Getenv("PATH") + " SHLVL=1"
+}
+
 // Dials is how many connections the server has been asked for.
 func (s *Sshd) Dials() int { return int(s.dials.Load()) }
 
