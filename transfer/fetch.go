@@ -26,7 +26,7 @@ func (r *run) fetch(ctx context.Context, tasks []*task, commits *commits) error 
 	if len(wants) == 0 {
 		return nil
 	}
-	return r.atOnce(ctx, "read", tasks, src.Fetch(ctx, r.o.From, wants))
+	return r.atOnce(ctx, "read", tasks, src.Fetch(ctx, r.o.From, wants, len(r.plan.Steps)))
 }
 
 // atOnce makes what a store says after many files an error for all, or none.

@@ -22,7 +22,7 @@ type fetcher struct {
 	send  func(call int, w transfer.Want, data []byte) error
 }
 
-func (f *fetcher) Fetch(_ context.Context, dir string, wants []transfer.Want) error {
+func (f *fetcher) Fetch(_ context.Context, dir string, wants []transfer.Want, _ int) error {
 	f.calls++
 	for _, w := range wants {
 		if err := f.send(f.calls, w, f.Data(path.Join(dir, w.Name))); err != nil {

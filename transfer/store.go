@@ -128,9 +128,10 @@ type TreeLister interface {
 
 // Fetcher is a Store that can send many files at once, each as the difference
 // to what the destination has. A file that is not what is wanted any more is
-// not created; after an error others may not have been either.
+// not created; after an error others may not have been either. The directory
+// has about so many entries.
 type Fetcher interface {
-	Fetch(ctx context.Context, dir string, wants []Want) error
+	Fetch(ctx context.Context, dir string, wants []Want, entries int) error
 }
 
 // Want is a file that is wanted of a [Fetcher].

@@ -106,7 +106,8 @@ type Want struct {
 	Create func() (Output, error)
 }
 
-// FetchOptions are those with which a server is to be started for [Fetch].
+// FetchOptions are those with which a server is to be started to [Fetch] some of
+// many files.
 func FetchOptions(wants []Want) *Options {
 	o := &Options{Relative: true, FilesFrom: make([]string, len(wants))}
 	for i, w := range wants {
@@ -116,11 +117,12 @@ func FetchOptions(wants []Want) *Options {
 }
 
 // Fetch has the wanted files sent by the server at the other end of c, which
-// was started with FetchOptions(wants).ServerArgs(true, "dir/"). A file that
-// the server has in another size or of another time is not created, nor one
-// that it has not. An error of the session leaves some files without Done.
-func Fetch(ctx context.Context, c Conn, wants []Want) (*Result, error) {
-	return client(ctx, c, FetchOptions(wants), false, func(s *session) error {
+// was started with o.ServerArgs(true, "dir/"): o is [FetchOptions] of wants, or
+// [ListOptions], which is less work for the server if it has little else. A file
+// that the server has in another size or of another time is not created, nor
+// one that it has not. An error of the session leaves some files without Done.
+func Fetch(ctx context.Context, c Conn, o *Options, wants []Want) (*Result, error) {
+	return client(ctx, c, o, false, func(s *session) error {
 		r, err := s.askForList()
 		if err != nil {
 			return err

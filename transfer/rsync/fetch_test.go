@@ -54,8 +54,8 @@ func TestFetch_BringsWhatIsWanted(t *testing.T) {
 	write(t, src, "sub/unwanted", []byte("unwanted"))
 	write(t, src, "changed", []byte("changed"))
 	stamp(t, src)
-	for _, server := range []peer{debian, ours} {
-		t.Run(string(server), func(t *testing.T) {
+	bothServers(t, func(t *testing.T, server peer) {
+		for _, named := range []bool{true, false} {
 			var mu sync.Mutex
 			got, matched := map[string][]byte{}, 0
 			var wants []rsync.Want
@@ -86,9 +86,13 @@ func TestFetch_BringsWhatIsWanted(t *testing.T) {
 			}
 			want("changed", 5)
 			wants = append(wants, rsync.Want{Name: "gone", Size: 1})
-			c := dial(t, server, src, rsync.FetchOptions(wants).ServerArgs(true, src+"/"))
+			o := rsync.ListOptions()
+			if named {
+				o = rsync.FetchOptions(wants)
+			}
+			c := dial(t, server, src, o.ServerArgs(true, src+"/"))
 			defer c.Close()
-			_, err := rsync.Fetch(t.Context(), c, wants)
+			_, err := rsync.Fetch(t.Context(), c, o, wants)
 			if err != nil { // of what is gone; Debian's says it by its exit code
 				var re *rsync.Error
 				require.ErrorAs(t, err, &re)
@@ -99,8 +103,8 @@ func TestFetch_BringsWhatIsWanted(t *testing.T) {
 			}
 			require.Len(t, got, len(names))
 			require.Greater(t, matched, 8000)
-		})
-	}
+		}
+	})
 }
 
 // List returns all that is there, directories before what is in them.

@@ -464,17 +464,37 @@ func (r *receiver) answer(ctx context.Context, ndx int32) error {
 	}
 	parts := r.build(j)
 	defer close(parts)
+	send := func(p part) error {
+		select {
+		case parts <- p:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	var run part // of blocks, one after the other
 	for {
 		literal, block, count, err := r.tokens.Next()
+		if err != nil {
+			return err
+		}
+		if count > 0 && (block < 0 || count > h.Count || block > h.Count-count) {
+			return fmt.Errorf("%s is sent with block %d of %d", quote(j.entry.Name), block, h.Count)
+		}
+		if count > 0 && block == run.block+run.count && int64(run.count)*int64(h.BlockLen) < copyAtOnce {
+			run.count += count
+			continue
+		}
+		if run.count > 0 {
+			if err := send(run); err != nil {
+				return err
+			}
+		}
+		run = part{block: block, count: count}
 		var p part
 		switch {
-		case err != nil:
-			return err
 		case count > 0:
-			if block < 0 || count > h.Count || block > h.Count-count {
-				return fmt.Errorf("%s is sent with block %d of %d", quote(j.entry.Name), block, h.Count)
-			}
-			p.block, p.count = block, count
+			continue
 		case literal != nil:
 			p.buf = buffers.Get().(*bytes.Buffer)
 			p.buf.Reset()
@@ -485,16 +505,14 @@ func (r *receiver) answer(ctx context.Context, ndx int32) error {
 				return err
 			}
 		}
-		select {
-		case parts <- p:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		if p.sum != nil {
-			return nil
+		if err := send(p); err != nil || p.sum != nil {
+			return err
 		}
 	}
 }
+
+// copyAtOnce is about how much of the basis is copied at once, bytes.
+const copyAtOnce = 256 << 10
 
 // part is a piece of a file: literal data, blocks, or the sum at its end.
 type part struct {
@@ -566,8 +584,10 @@ func (b *builder) add(p part) {
 		}
 		buffers.Put(p.buf)
 	case p.count > 0:
-		for i := p.block; i < p.block+p.count && b.err == nil; i++ {
-			b.err = b.copy(int64(i)*int64(b.job.head.BlockLen), b.job.head.Len(i))
+		blen := int64(b.job.head.BlockLen)
+		end := min(int64(p.block+p.count)*blen, b.job.head.Size())
+		for off := int64(p.block) * blen; off < end && b.err == nil; off += copyAtOnce {
+			b.err = b.copy(off, int(min(copyAtOnce, end-off)))
 		}
 	default:
 		b.whole = true
@@ -603,8 +623,8 @@ func (b *builder) prefix() error {
 		b.hash = discard{p}
 		defer func() { b.hash = p }()
 	}
-	for off := int64(0); off < size && b.err == nil; off += 256 << 10 {
-		if err := b.copy(off, int(min(256<<10, size-off))); err != nil {
+	for off := int64(0); off < size && b.err == nil; off += copyAtOnce {
+		if err := b.copy(off, int(min(copyAtOnce, size-off))); err != nil {
 			return err
 		}
 	}

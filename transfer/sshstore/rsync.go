@@ -38,7 +38,7 @@ func (s *Store) ListTree(ctx context.Context, dir string) ([]transfer.Info, erro
 }
 
 // Fetch implements [transfer.Fetcher] with the rsync of the far side.
-func (s *Store) Fetch(ctx context.Context, dir string, wants []transfer.Want) error {
+func (s *Store) Fetch(ctx context.Context, dir string, wants []transfer.Want, entries int) error {
 	if err := transfer.ValidName(dir); err != nil {
 		return err
 	}
@@ -50,9 +50,12 @@ func (s *Store) Fetch(ctx context.Context, dir string, wants []transfer.Want) er
 			list[i].Basis = func() (rsync.Basis, error) { return w.Basis() }
 		}
 	}
-	args := rsync.FetchOptions(list).ServerArgs(true, s.fs.path(dir)+"/")
-	return s.link.rsync(ctx, args, func(c rsync.Conn) error {
-		_, err := rsync.Fetch(ctx, c, list)
+	o := rsync.ListOptions()
+	if len(wants) < entries/4 { // to name a file takes it longer than to list it
+		o = rsync.FetchOptions(list)
+	}
+	return s.link.rsync(ctx, o.ServerArgs(true, s.fs.path(dir)+"/"), func(c rsync.Conn) error {
+		_, err := rsync.Fetch(ctx, c, o, list)
 		return err
 	})
 }

@@ -49,7 +49,7 @@ func TestFetch_EndsWithTheContextOnASilentLine(t *testing.T) {
 	want := transfer.Want{Name: "x", Size: fi.Size(), ModTime: fi.ModTime(), Create: func() (transfer.Output, error) {
 		return staller{stall, func() { calls++ }}, nil
 	}}
-	err = s.Fetch(ctx, ".", []transfer.Want{want})
+	err = s.Fetch(ctx, ".", []transfer.Want{want}, 1)
 	require.ErrorIs(t, err, context.Canceled)
 	require.Less(t, time.Since(ended), time.Second)
 	require.Equal(t, 1, calls, "Done")
