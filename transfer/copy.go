@@ -500,7 +500,7 @@ func (c *copier) grown(ctx context.Context, up Upload, d *delivery) (int64, erro
 		c.o.Logger.Debug("not known to have only grown", "file", d.info.Name, "err", err)
 		return 0, nil
 	}
-	err = cp.Copy(ctx)
+	err = cp.Copy(ctx, false)
 	if errors.Is(err, errors.ErrUnsupported) {
 		return 0, nil
 	}

@@ -227,7 +227,7 @@ func (h halfCopier) Create(ctx context.Context, info transfer.Info) (transfer.Up
 
 type halfCopy struct{ transfer.Upload }
 
-func (h halfCopy) Copy(context.Context) error {
+func (h halfCopy) Copy(context.Context, bool) error {
 	_, err := h.Write(make([]byte, 1<<20))
 	return errors.Join(err, io.ErrUnexpectedEOF)
 }
@@ -263,7 +263,7 @@ type badCopy struct {
 	transfer.Copier
 }
 
-func (b badCopy) Copy(ctx context.Context) error {
+func (b badCopy) Copy(context.Context, bool) error {
 	_, err := b.WriteAt([]byte("x"), 2<<20-1) // as long, and zeros
 	return err
 }

@@ -2,7 +2,9 @@ package transfer
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"hash"
 	"io"
 )
 
@@ -74,7 +76,16 @@ func (r *run) want(ctx context.Context, t *task, commits *commits) (w Want, ok b
 		if _, err := up.Resume(ctx, func(Kept) (bool, error) { return false, nil }); err != nil {
 			return nil, errors.Join(err, up.Close())
 		}
-		return &fetched{ctx: ctx, r: r, t: t, up: up, commits: commits}, nil
+		f := &fetched{ctx: ctx, r: r, t: t, up: up, commits: commits}
+		if cp, ok := up.(Copier); ok && old.Mode.IsRegular() && old.Size >= keptMin {
+			switch err := cp.Copy(ctx, true); {
+			case err == nil:
+				f.over = &overlay{to: cp, hash: sha256.New()}
+			case !errors.Is(err, errors.ErrUnsupported):
+				return nil, errors.Join(err, up.Close())
+			}
+		}
+		return f, nil
 	}
 	return w, true
 }
@@ -106,7 +117,28 @@ type fetched struct {
 	r       *run
 	t       *task
 	up      Upload
+	over    *overlay // nil if the upload is written from its beginning
 	commits *commits
+}
+
+// overlay is an upload that shares the blocks of the previous version, and of
+// which only what differs is written.
+type overlay struct {
+	to   Copier
+	hash hash.Hash // of the first n bytes
+	n    int64
+}
+
+func (o *overlay) Write(p []byte) (int, error) {
+	n, err := o.to.WriteAt(p, o.n)
+	o.leave(p[:n])
+	return n, err
+}
+
+// leave passes over bytes that are there.
+func (o *overlay) leave(p []byte) {
+	o.hash.Write(p)
+	o.n += int64(len(p))
 }
 
 func (f *fetched) Literal(p []byte) error {
@@ -118,14 +150,23 @@ func (f *fetched) Literal(p []byte) error {
 	return f.write(p, next)
 }
 
-func (f *fetched) Matched(p []byte, _ int64) error {
+func (f *fetched) Matched(p []byte, off int64) error {
 	next := f.t.tally
 	next.matched += int64(len(p))
+	if f.over != nil && f.over.n == off {
+		f.over.leave(p)
+		f.r.set(&f.t.tally, next)
+		return nil
+	}
 	return f.write(p, next)
 }
 
 func (f *fetched) write(p []byte, next tally) error {
-	_, err := f.up.Write(p)
+	var to io.Writer = f.up
+	if f.over != nil {
+		to = f.over
+	}
+	_, err := to.Write(p)
 	if err == nil {
 		f.r.set(&f.t.tally, next)
 	}
@@ -139,8 +180,11 @@ func (f *fetched) Done(err error) error {
 	if err == nil && size != f.t.info.Size {
 		err = ErrChanged
 	}
+	if err == nil && f.over != nil {
+		err = f.over.to.Reach(f.over.n, f.over.hash)
+	}
 	unmoved := func(ctx context.Context) error { return f.t.unmoved(ctx, nil) }
-	if err == nil && f.commits != nil {
+	if err == nil && f.commits != nil && f.over == nil {
 		f.r.hand(f.t, f.up, f.commits, unmoved)
 		return nil
 	}
@@ -149,7 +193,7 @@ func (f *fetched) Done(err error) error {
 	}
 	sum := f.up.Sum()
 	if err == nil {
-		err = f.up.Commit(f.ctx, f.r.o.Verify != VerifyNone)
+		err = f.up.Commit(f.ctx, f.over != nil || f.r.o.Verify != VerifyNone)
 	}
 	if err = errors.Join(err, f.up.Close()); err != nil {
 		f.r.set(&f.t.tally, tally{})

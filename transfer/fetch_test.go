@@ -1,6 +1,7 @@
 package transfer_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"path"
@@ -119,6 +120,86 @@ func TestMirror_FetchesWhatCanBeSentAtOnce(t *testing.T) {
 				require.Equal(t, transfer.Stats{Size: 36, Literal: 36, Files: 3, Copied: 3, Verified: 3}, res.Stats, row.name)
 				require.Len(t, res.Sent, 3, row.name)
 			})
+		}
+	}
+}
+
+// sharer is a store whose copies share blocks, and which counts what is written
+// over them.
+type sharer struct {
+	*storetest.Mem
+	written int
+	spoilt  bool // what is copied
+}
+
+func (s *sharer) Create(ctx context.Context, info transfer.Info) (transfer.Upload, error) {
+	up, err := s.Mem.Create(ctx, info)
+	return shared{up, up.(transfer.Copier), s}, err
+}
+
+type shared struct {
+	transfer.Upload
+	transfer.Copier
+	of *sharer
+}
+
+func (s shared) Copy(ctx context.Context, share bool) error {
+	err := s.Copier.Copy(ctx, share)
+	if s.of.spoilt {
+		_, err = s.Copier.WriteAt([]byte("x"), 1000)
+	}
+	return err
+}
+
+func (s shared) WriteAt(p []byte, off int64) (int, error) {
+	s.of.written += len(p)
+	return s.Copier.WriteAt(p, off)
+}
+
+// Where a copy can share the blocks of the previous version, only what differs
+// from it, or has moved, is written; the whole is proved.
+func TestMirror_WritesOnlyWhatDiffersWhereBlocksCanBeShared(t *testing.T) {
+	t.Parallel()
+	const mib = 1 << 20
+	old := randomBytes(1, 20*mib)
+	data := bytes.Clone(old)
+	copy(data[5*mib:6*mib], randomBytes(2, mib))
+	copy(data[7*mib:8*mib], old[:mib]) // moved
+	for _, verify := range []transfer.Verify{transfer.VerifyTransferred, transfer.VerifyNone} {
+		for _, row := range []struct {
+			rule   string
+			spoilt bool
+			sent   int64
+		}{
+			{"the copy is good", false, mib},
+			{"the copy is not what was read", true, 20 * mib},
+		} {
+			mem := new(storetest.Mem)
+			src := &fetcher{Mem: mem, send: func(_ int, w transfer.Want, data []byte) error {
+				require.NotNil(t, w.Basis)
+				out, err := w.Create()
+				require.NoError(t, err)
+				for off := 0; off < len(data); off += mib {
+					switch piece := data[off : off+mib]; off {
+					case 5 * mib:
+						err = errors.Join(err, out.Literal(piece))
+					case 7 * mib:
+						err = errors.Join(err, out.Matched(piece, 0))
+					default:
+						err = errors.Join(err, out.Matched(piece, int64(off)))
+					}
+				}
+				return errors.Join(err, out.Done(err))
+			}}
+			mem.Put(transfer.Info{Name: "image", ModTime: later}, data)
+			dst := &sharer{Mem: new(storetest.Mem), spoilt: row.spoilt}
+			dst.Put(transfer.Info{Name: "image", ModTime: noon}, old)
+			res, err := transfer.Mirror(t.Context(), dst, src, &transfer.Options{Verify: verify})
+			require.NoError(t, err, row.rule)
+			require.True(t, bytes.Equal(data, dst.Data("image")), row.rule)
+			require.Equal(t, row.sent, res.Literal+res.Resumed, row.rule)
+			require.Equal(t, int64(20*mib), res.Literal+res.Resumed+res.Matched, row.rule)
+			require.Equal(t, 2*mib, dst.written, row.rule)
 		}
 	}
 }

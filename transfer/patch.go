@@ -107,7 +107,7 @@ func (c *copier) patch(ctx context.Context, up Upload, d *delivery, off int64) (
 		return false, nil
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return cp.Copy(gctx) })
+	g.Go(func() error { return cp.Copy(gctx, false) })
 	if d.scan == nil {
 		d.scan, err = d.scanSource(ctx, d.kept)
 	}

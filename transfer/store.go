@@ -210,10 +210,11 @@ type Prefix struct {
 // Copier is an Upload that can begin as a copy of the object's previous
 // version, made where that is, so that only what differs has to be sent.
 type Copier interface {
-	// Copy puts the previous version under all that is not uploaded yet.
-	// It returns errors.ErrUnsupported, and has copied nothing, if it cannot;
-	// after any other error the upload is of no use.
-	Copy(ctx context.Context) error
+	// Copy puts the previous version under all that is not uploaded yet; if
+	// share is set, only if the copy shares its blocks, and so costs next to
+	// nothing. It returns errors.ErrUnsupported, and has copied nothing, if it
+	// cannot; after any other error the upload is of no use.
+	Copy(ctx context.Context, share bool) error
 
 	// WriteAt writes over the copy, behind what is uploaded.
 	io.WriterAt

@@ -319,8 +319,9 @@ func (r rootFS) HashPrefix(ctx context.Context, name string, n int64) (transfer.
 	return transfer.HashReader(ctx, f, n)
 }
 
-// CopyFile shares the blocks where the file system can (copy_file_range).
-func (r rootFS) CopyFile(ctx context.Context, oldname, newname string) error {
+// CopyFile writes all of oldname into newname, which share their blocks where the
+// file system can; if share is set, only there.
+func (r rootFS) CopyFile(ctx context.Context, oldname, newname string, share bool) error {
 	from, err := r.open(oldname)
 	if err != nil {
 		return err
@@ -333,13 +334,16 @@ func (r rootFS) CopyFile(ctx context.Context, oldname, newname string) error {
 	if _, ok := r.is(newname, to); !ok { // a link that somebody has put there
 		return errors.Join(transfer.ErrBusy, to.Close())
 	}
-	for err == nil {
-		if err = ctx.Err(); err == nil {
-			_, err = io.CopyN(to, from.File, 64<<20)
+	err = clone(to, from.File)
+	if errors.Is(err, errors.ErrUnsupported) && !share {
+		for err = nil; err == nil; {
+			if err = ctx.Err(); err == nil {
+				_, err = io.CopyN(to, from.File, 64<<20)
+			}
 		}
-	}
-	if err == io.EOF {
-		err = nil
+		if err == io.EOF {
+			err = nil
+		}
 	}
 	return bare(errors.Join(err, to.Close()))
 }

@@ -2,6 +2,9 @@ package dirstore
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"os"
 	"path"
 	"syscall"
 
@@ -55,6 +58,14 @@ func (s *Store) sameDevice(dir string) bool {
 	a, err1 := s.top.Stat()
 	b, err2 := s.root.Stat(dir)
 	return err1 == nil && err2 == nil && a.Sys().(*syscall.Stat_t).Dev == b.Sys().(*syscall.Stat_t).Dev
+}
+
+// clone makes a file share the blocks of another.
+func clone(to, from *os.File) error {
+	if err := unix.IoctlFileClone(int(to.Fd()), int(from.Fd())); err != nil {
+		return fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
+	}
+	return nil
 }
 
 // DropCache makes the next read come from the disk, once the file is synced.

@@ -321,8 +321,12 @@ func (s *sftpFS) HashPrefix(ctx context.Context, name string, n int64) (transfer
 	return transfer.Prefix{Sum: sum}, err
 }
 
-// CopyFile writes all of oldname into newname, on the far side.
-func (s *sftpFS) CopyFile(ctx context.Context, oldname, newname string) error {
+// CopyFile writes all of oldname into newname, on the far side, which does not
+// tell whether they share their blocks.
+func (s *sftpFS) CopyFile(ctx context.Context, oldname, newname string, share bool) error {
+	if share {
+		return errors.ErrUnsupported
+	}
 	from, to := s.path(oldname), s.path(newname)
 	if !s.CanHash(ctx) {
 		return s.why(ctx, newname, s.copyData(ctx, from, to))

@@ -308,7 +308,7 @@ func (u *memUpload) Write(p []byte) (int, error) {
 
 var _ transfer.Copier = (*memUpload)(nil)
 
-func (u *memUpload) Copy(context.Context) error {
+func (u *memUpload) Copy(context.Context, bool) error {
 	defer u.m.lock()()
 	u.copy = slices.Clone(u.m.nodes[u.info.Name].data)
 	return nil

@@ -380,7 +380,7 @@ func copied(t *testing.T, s transfer.Store) {
 	if !ok {
 		return
 	}
-	if err := c.Copy(t.Context()); errors.Is(err, errors.ErrUnsupported) {
+	if err := c.Copy(t.Context(), false); errors.Is(err, errors.ErrUnsupported) {
 		return
 	} else {
 		require.NoError(t, err)

@@ -236,9 +236,9 @@ func (u *Upload) note(ctx context.Context) error {
 }
 
 // Copy implements [transfer.Copier] where the FS can copy.
-func (u *Upload) Copy(ctx context.Context) error {
+func (u *Upload) Copy(ctx context.Context, share bool) error {
 	files, ok := u.dir.FS.(interface {
-		CopyFile(ctx context.Context, oldname, newname string) error
+		CopyFile(ctx context.Context, oldname, newname string, share bool) error
 	})
 	if !ok {
 		return errors.ErrUnsupported
@@ -249,7 +249,7 @@ func (u *Upload) Copy(ctx context.Context) error {
 	if err := u.begin(); err != nil {
 		return err
 	}
-	return u.seen(files.CopyFile(ctx, u.base, u.part))
+	return u.seen(files.CopyFile(ctx, u.base, u.part, share))
 }
 
 // copied returns nil if an upload that was interrupted and resumed had made the
