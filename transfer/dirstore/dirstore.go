@@ -9,9 +9,11 @@
 //     (Windows cannot fsync a directory.)
 //   - An upload that another process has begun is left alone. (Not on Windows.)
 //   - Folders that their owner may not write into can be removed.
+//   - Long runs of zeros become holes where the file system has them.
 package dirstore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -356,9 +358,42 @@ type file struct {
 	mode fs.FileMode
 
 	begun int64 // bytes that the disk has been told to write
+	hole  int64 // where the hole behind the end of the file is to end
 }
 
-func (f *file) Flush(context.Context) error { return nil }
+// holeMin is from how many zeros on it is worth asking whether they can be a
+// hole, bytes.
+const holeMin = 32 << 10
+
+// WriteAt leaves a hole for zeros behind the end.
+func (f *file) WriteAt(p []byte, off int64) (int, error) {
+	if len(p) >= holeMin && p[0] == 0 && bytes.Equal(p[1:], p[:len(p)-1]) {
+		fi, err := f.File.Stat()
+		if err != nil {
+			return 0, err
+		}
+		if off >= fi.Size() {
+			f.hole = max(f.hole, off+int64(len(p)))
+			return len(p), nil
+		}
+	}
+	n, err := f.File.WriteAt(p, off)
+	f.writeBehind(off + int64(n))
+	return n, err
+}
+
+// Flush makes a hole behind the end part of the file.
+func (f *file) Flush(context.Context) error {
+	if f.hole == 0 {
+		return nil
+	}
+	fi, err := f.File.Stat()
+	if err == nil && fi.Size() < f.hole {
+		err = f.File.Truncate(f.hole)
+	}
+	f.hole = 0
+	return err
+}
 
 func (f *file) Sync(context.Context) error { return f.File.Sync() }
 

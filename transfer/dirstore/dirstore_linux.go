@@ -76,19 +76,18 @@ func (f *file) DropCache() {
 	}
 }
 
-// writeBehind is how many bytes are written before the disk is told to begin
-// with them, so that little is left for fsync to wait for.
-const writeBehind = 8 << 20
+// behind is how many bytes are written before the disk is told to begin with
+// them, so that little is left for fsync to wait for.
+const behind = 8 << 20
 
-func (f *file) WriteAt(p []byte, off int64) (int, error) {
-	n, err := f.File.WriteAt(p, off)
-	if end := off + int64(n); end-f.begun >= writeBehind {
-		if c, e := f.SyscallConn(); e == nil {
-			_ = c.Control(func(fd uintptr) {
-				_ = unix.SyncFileRange(int(fd), f.begun, end-f.begun, unix.SYNC_FILE_RANGE_WRITE) // only advice
-			})
-		}
-		f.begun = end
+func (f *file) writeBehind(end int64) {
+	if end-f.begun < behind {
+		return
 	}
-	return n, err
+	if c, err := f.SyscallConn(); err == nil {
+		_ = c.Control(func(fd uintptr) {
+			_ = unix.SyncFileRange(int(fd), f.begun, end-f.begun, unix.SYNC_FILE_RANGE_WRITE) // only advice
+		})
+	}
+	f.begun = end
 }

@@ -1,6 +1,7 @@
 package dirstore_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -49,5 +50,48 @@ func TestCommitAll_CommitsOnEachFileSystem(t *testing.T) {
 		got, err := os.ReadFile(filepath.Join(dir, name))
 		require.NoError(t, err)
 		require.Equal(t, name, string(got))
+	}
+}
+
+// Long runs of zeros become holes, also where an upload is cut inside one.
+func TestUpload_LeavesHolesForZeros(t *testing.T) {
+	const mib = 1 << 20
+	data := make([]byte, 40*mib)
+	for _, at := range []int{0, 7*mib + 5, 30 * mib} {
+		copy(data[at:], "data")
+	}
+	for cut := 0; cut <= len(data); cut += 5 * mib {
+		dir := t.TempDir()
+		s := open(t, dir)
+		info := transfer.Info{Name: "x", Size: int64(len(data)), Mode: 0o644}
+		begin := func() (transfer.Upload, int64) {
+			up, err := s.Create(t.Context(), info)
+			require.NoError(t, err)
+			off, err := up.Resume(t.Context(), func(transfer.Kept) (bool, error) { return true, nil })
+			require.NoError(t, err)
+			return up, off
+		}
+		write := func(up transfer.Upload, p []byte) {
+			for len(p) > 0 {
+				n, err := up.Write(p[:min(len(p), 300<<10)])
+				require.NoError(t, err)
+				p = p[n:]
+			}
+		}
+		up, off := begin()
+		require.Zero(t, off)
+		write(up, data[:cut])
+		require.NoError(t, up.Close())
+		up, off = begin()
+		require.Equal(t, int64(cut), off)
+		write(up, data[off:])
+		require.NoError(t, up.Commit(t.Context(), true))
+		require.NoError(t, up.Close())
+		got, err := os.ReadFile(filepath.Join(dir, "x"))
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(data, got))
+		var st unix.Stat_t
+		require.NoError(t, unix.Stat(filepath.Join(dir, "x"), &st))
+		require.Less(t, st.Blocks*512, int64(2*mib), "bytes on the disk")
 	}
 }
