@@ -1,7 +1,6 @@
 package sshstore_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,15 +10,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime/pprof"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/obskeep/obskeep/transfer"
-	"github.com/obskeep/obskeep/transfer/dirstore"
 	"github.com/obskeep/obskeep/transfer/sshstore"
 	"github.com/obskeep/obskeep/transfer/sshstore/sshtest"
 )
@@ -34,65 +33,11 @@ import (
 //	ours-none    VerifyNone: fsynced, not read back
 //	rsync        rsync -a, which neither fsyncs nor reads back
 //	rsync-fsync  rsync -a --fsync
+//	rclone       rclone copy over SFTP, against which less is measured
+//
+// The memory that is reported is the most that the first process has had.
 //
 // OBSKEEP_CPUPROFILE names a file for the profile of the last process of ours.
-
-// mirrorJob is the environment variable that makes a process of this test
-// binary do one mirror, and nothing else.
-const mirrorJob = "OBSKEEP_TEST_MIRROR"
-
-type job struct {
-	Addr, User, Key, KnownHosts string
-
-	Remote string // directory on the server
-	Local  string
-	Push   bool
-	Verify transfer.Verify
-
-	Signatures string
-}
-
-func runMirrorJob(text string) int {
-	var j job
-	err := json.Unmarshal([]byte(text), &j)
-	if name := os.Getenv("OBSKEEP_CPUPROFILE"); name != "" && err == nil {
-		var f *os.File
-		if f, err = os.Create(name); err == nil {
-			if err = pprof.StartCPUProfile(f); err == nil {
-				defer pprof.StopCPUProfile()
-			}
-		}
-	}
-	if err == nil {
-		err = j.run(context.Background())
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return 0
-}
-
-func (j job) run(ctx context.Context) error {
-	remote, err := sshstore.Open(ctx, sshstore.Config{
-		Addr: j.Addr, User: j.User, Keys: []string{j.Key}, KnownHosts: []string{j.KnownHosts}, Agent: "none",
-	}, j.Remote)
-	if err != nil {
-		return err
-	}
-	defer remote.Close()
-	local, err := dirstore.Open(j.Local)
-	if err != nil {
-		return err
-	}
-	defer local.Close()
-	var dst, src transfer.Store = local, remote
-	if j.Push {
-		dst, src = remote, local
-	}
-	_, err = transfer.Mirror(ctx, dst, src, &transfer.Options{Verify: j.Verify, Signatures: j.Signatures})
-	return err
-}
 
 // contest is one tree that is copied in one direction.
 type contest struct {
@@ -108,13 +53,16 @@ type contest struct {
 	noRsync    bool     // on the far side, for us
 	signatures bool     // of the destination are kept
 	rsync      []string // options
-}
 
-// names of the contenders, in the order of their turns.
-var contenders = []string{"ours", "rsync", "ours-none", "rsync-fsync"}
+	contenders []string // in the order of their turns; nil for all but rclone
+}
 
 func (c contest) run(b *testing.B) {
 	sshtest.Need(b, "rsync", "ssh")
+	contenders := c.contenders
+	if contenders == nil {
+		contenders = []string{"ours", "rsync", "ours-none", "rsync-fsync"}
+	}
 	var lines []string
 	if c.noRsync {
 		lines = append(lines, sshtest.Instead(b, "rsync", "exit 127"))
@@ -127,7 +75,7 @@ func (c contest) run(b *testing.B) {
 		p.Slow(50*time.Millisecond, max(0, c.rate))
 		cfg = throughProxy
 	}
-	times, wire := map[string][]float64{}, map[string][]float64{}
+	times, wire, memory := map[string][]float64{}, map[string][]float64{}, map[string][]float64{}
 	for b.Loop() {
 		for _, who := range contenders {
 			c.ready(b, who, d, p, throughProxy)
@@ -136,6 +84,7 @@ func (c contest) run(b *testing.B) {
 			out, err := cmd.CombinedOutput()
 			times[who] = append(times[who], time.Since(begun).Seconds())
 			require.NoError(b, err, "%s: %s", who, out)
+			memory[who] = append(memory[who], peak(cmd))
 		}
 	}
 	b.StopTimer()
@@ -150,11 +99,17 @@ func (c contest) run(b *testing.B) {
 	for _, who := range contenders {
 		b.ReportMetric(median(times[who]), who+"-s")
 	}
-	b.ReportMetric(median(times["ours"])/median(times["rsync"]), "ours/rsync")
-	b.ReportMetric(median(times["ours-none"])/median(times["rsync"]), "ours-none/rsync")
-	b.ReportMetric(median(times["ours"])/median(times["rsync-fsync"]), "ours/rsync-fsync")
-	b.ReportMetric(wire["ours"][0]/(1<<20), "ours-MiB-on-the-wire")
-	b.ReportMetric(wire["rsync"][0]/(1<<20), "rsync-MiB-on-the-wire")
+	for _, ours := range contenders {
+		for _, theirs := range contenders {
+			if strings.HasPrefix(ours, "ours") && !strings.HasPrefix(theirs, "ours") {
+				b.ReportMetric(median(times[ours])/median(times[theirs]), ours+"/"+theirs)
+			}
+		}
+	}
+	for _, who := range contenders[:2] {
+		b.ReportMetric(wire[who][0]/(1<<20), who+"-MiB-on-the-wire")
+	}
+	b.ReportMetric(median(memory["ours"]), "ours-MiB-of-memory")
 	b.ReportMetric(0, "ns/op") // says nothing
 }
 
@@ -169,30 +124,22 @@ func (c *contest) ready(b *testing.B, who string, d *sshtest.Sshd, p *sshtest.Pr
 
 func (c contest) command(b *testing.B, who string, d *sshtest.Sshd, cfg sshstore.Config) *exec.Cmd {
 	b.Helper()
-	if who == "ours" || who == "ours-none" {
-		j := job{
-			Addr: cfg.Addr, User: d.User, Key: d.Key, KnownHosts: cfg.KnownHosts[0],
-			Remote: c.src, Local: c.dst, Push: c.push,
-		}
-		if c.push {
-			j.Remote, j.Local = c.dst, c.src
-		}
-		if who == "ours-none" {
-			j.Verify = transfer.VerifyNone
-		}
-		if c.signatures {
-			j.Signatures = c.dst + ".signatures"
-		}
-		text, err := json.Marshal(j)
-		require.NoError(b, err)
-		self, err := os.Executable()
-		require.NoError(b, err)
-		cmd := exec.Command(self)
-		cmd.Env = append(os.Environ(), mirrorJob+"="+string(text))
-		return cmd
+	switch who {
+	case "ours":
+		return c.ours(b, d, cfg, func(*job) {})
+	case "ours-none":
+		return c.ours(b, d, cfg, func(j *job) { j.Verify = transfer.VerifyNone })
 	}
 	host, port, err := net.SplitHostPort(cfg.Addr)
 	require.NoError(b, err)
+	if who == "rclone" {
+		remote := fmt.Sprintf(":sftp,host=%s,port=%s,user=%s,key_file=%s,known_hosts_file=%s:", host, port, d.User, d.Key, cfg.KnownHosts[0])
+		from, to := remote+c.src, c.dst
+		if c.push {
+			from, to = c.src, remote+c.dst
+		}
+		return exec.Command("rclone", "--config", os.DevNull, "copy", from, to)
+	}
 	shell := fmt.Sprintf("ssh -F none -i %s -p %s -o IdentitiesOnly=yes -o UserKnownHostsFile=%s", d.Key, port, cfg.KnownHosts[0])
 	args := append([]string{"-a", "-e", shell, "--rsync-path=/usr/bin/rsync"}, c.rsync...)
 	if who == "rsync-fsync" {
@@ -203,6 +150,33 @@ func (c contest) command(b *testing.B, who string, d *sshtest.Sshd, cfg sshstore
 		return exec.Command("rsync", append(args, c.src+"/", remote+c.dst+"/")...)
 	}
 	return exec.Command("rsync", append(args, remote+c.src+"/", c.dst+"/")...)
+}
+
+func (c contest) ours(b *testing.B, d *sshtest.Sshd, cfg sshstore.Config, change func(j *job)) *exec.Cmd {
+	b.Helper()
+	j := job{
+		Addr: cfg.Addr, User: d.User, Key: d.Key, KnownHosts: cfg.KnownHosts[0],
+		Remote: c.src, Local: c.dst, Push: c.push,
+	}
+	if c.push {
+		j.Remote, j.Local = c.dst, c.src
+	}
+	if c.signatures {
+		j.Signatures = c.dst + ".signatures"
+	}
+	change(&j)
+	text, err := json.Marshal(j)
+	require.NoError(b, err)
+	self, err := os.Executable()
+	require.NoError(b, err)
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), mirrorJob+"="+string(text))
+	return cmd
+}
+
+// peak is the most memory that a process has had, MiB.
+func peak(cmd *exec.Cmd) float64 {
+	return float64(cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss) / 1024
 }
 
 func median(v []float64) float64 {
@@ -401,4 +375,39 @@ func BenchmarkFirstCopyOf1GiBOver50ms(b *testing.B) {
 	directions(b, func(b *testing.B, push bool) {
 		contest{src: src, push: push, rate: -1, prepare: fresh(b)}.run(b)
 	})
+}
+
+func BenchmarkRcloneFirstCopyOf20000Files(b *testing.B) {
+	sshtest.Need(b, "rclone")
+	src := smallFiles(b)
+	directions(b, func(b *testing.B, push bool) {
+		contest{src: src, push: push, prepare: fresh(b), contenders: []string{"ours", "rclone"}}.run(b)
+	})
+}
+
+// The file takes next to nothing on the disk of either side.
+func BenchmarkMemoryOfASparseFileOf100GiB(b *testing.B) {
+	src := b.TempDir()
+	sshtest.Shell(b, "", "truncate -s 100G "+src+"/x && printf data | dd conv=notrunc status=none bs=1M seek=77777 of="+src+"/x")
+	directions(b, func(b *testing.B, push bool) {
+		alone(b, contest{src: src, push: push, dst: b.TempDir()}, func(*job) {})
+	})
+}
+
+func BenchmarkMemoryOfAMillionFilesListed(b *testing.B) {
+	src := b.TempDir()
+	sshtest.Shell(b, "", "cd "+src+` && for d in $(seq 1000); do mkdir $d && (cd $d && seq -f "station-%g.dat" 1000 | xargs touch); done`)
+	alone(b, contest{src: src, dst: b.TempDir()}, func(j *job) { j.Walk = true })
+}
+
+// alone measures one process of ours.
+func alone(b *testing.B, c contest, change func(j *job)) {
+	sshtest.Need(b, "rsync")
+	d := sshtest.Start(b)
+	for b.Loop() {
+		cmd := c.ours(b, d, d.Config(), change)
+		out, err := cmd.CombinedOutput()
+		require.NoError(b, err, "%s", out)
+		b.ReportMetric(peak(cmd), "MiB-of-memory")
+	}
 }
