@@ -132,19 +132,19 @@ func list(ctx context.Context, s Store, top string, o *Options, filter bool) (*l
 // of makes the listing of all that is in a tree.
 func (l *listing) of(infos []Info, o *Options, filter bool) *listing {
 	taken := map[string]bool{".": true}
+	kept := infos[:0]
 	for _, info := range infos {
-		if info.Name == "." {
+		switch {
+		case info.Name == ".":
 			l.infos[0] = info // it may know the time better
-			continue
-		}
-		if !taken[path.Dir(info.Name)] || filter && !l.takes(info, o) {
-			continue
-		}
-		l.infos = append(l.infos, info)
-		if info.Mode.IsDir() {
-			taken[info.Name] = true
+		case taken[path.Dir(info.Name)] && (!filter || l.takes(info, o)):
+			kept = append(kept, info)
+			if info.Mode.IsDir() {
+				taken[info.Name] = true
+			}
 		}
 	}
+	l.infos = append(kept, l.infos...)
 	return l.sorted(o, filter)
 }
 

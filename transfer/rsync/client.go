@@ -34,16 +34,12 @@ func Pull(ctx context.Context, c Conn, root *os.Root, dest string, o *Options) (
 		if err != nil {
 			return err
 		}
-		t, err := newTree(r, root, dest)
-		if err != nil {
-			return err
-		}
-		r.plan = t
-		return r.run(ctx)
+		return r.makeTree(ctx, root, dest)
 	})
 }
 
-// askForList tells a server what is wanted, and reads its list.
+// askForList tells a server what is wanted, and reads its list, or the first of
+// its lists.
 func (s *session) askForList() (*receiver, error) {
 	if err := sendFilters(s); err != nil {
 		return nil, err

@@ -53,16 +53,27 @@ func (d *dirs) walk(dir string) (*os.Root, error) {
 	return sub, nil
 }
 
+// step opens a directory. What is none is not opened: a pipe would wait for
+// somebody to write.
 func (d *dirs) step(sub *os.Root, elem string, mayLink bool) (*os.Root, error) {
-	next, err := sub.OpenRoot(elem)
-	if err != nil || mayLink {
-		return next, err
+	look := sub.Lstat
+	if mayLink {
+		look = sub.Stat
 	}
-	named, err1 := sub.Lstat(elem)
-	opened, err2 := next.Stat(".")
-	err = errors.Join(err1, err2)
+	named, err := look(elem)
+	if err != nil {
+		return nil, err
+	}
+	if !named.IsDir() {
+		return nil, syscall.ENOTDIR
+	}
+	next, err := sub.OpenRoot(elem)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := next.Stat(".")
 	if err == nil && !os.SameFile(named, opened) {
-		err = syscall.ENOTDIR // a link
+		err = syscall.ENOTDIR // a link, meanwhile
 	}
 	if err != nil {
 		return nil, errors.Join(err, next.Close())

@@ -18,8 +18,10 @@
 //     it is reported.
 //   - A file that changes while it is sent is not kept by the receiver in that
 //     state: its checksum is made wrong.
-//   - Nothing is deleted when the sender could not read all of its side, unless
-//     IgnoreErrors says so.
+//   - Nothing is deleted once the sender has said that it could not read all of
+//     its side, unless IgnoreErrors says so. Where the list comes directory by
+//     directory, DeleteDuring deletes before all of it is known: in directories
+//     that the sender has read whole.
 //   - No path leads out of the root, whatever the far side or links say; below
 //     the path that was named no link is followed.
 //   - Whatever a far side sends, nothing here panics, waits for ever once the
@@ -31,9 +33,15 @@
 // PartialDir what was cut is kept there, and is the basis of the next attempt;
 // another process will do.
 //
-// Access control lists, extended attributes, and incremental recursion are not
-// supported, nor are the options of rsync that are not in [Options]: a server
-// refuses them by name.
+// A receiver takes the list directory by directory (incremental recursion) from
+// a sender that can send it so, unless [Options].NoIncremental is set or
+// DeleteBefore or DeleteAfter needs the whole of it. The first files come before
+// the last are listed, and those that have come are forgotten: what is in memory is
+// the directories, the names of hard links, and the files of some directories.
+// The sender of this package sends the list in one.
+//
+// Access control lists and extended attributes are not supported, nor are the
+// options of rsync that are not in [Options]: a server refuses them by name.
 //
 // The protocol has no standard; this follows what rsync 3.0.9 to 3.5.0 send.
 package rsync

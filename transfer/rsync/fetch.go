@@ -44,33 +44,24 @@ func entryOf(e *flist.Entry) Entry {
 }
 
 // ListOptions are those with which a server is to be started for [List].
-func ListOptions() *Options { return &Options{Recursive: true, Links: true} }
+func ListOptions() *Options { return &Options{Recursive: true, Links: true, NoIncremental: true} }
 
-// List returns all that the server at the other end of c lists, each directory
-// before what is in it. The server was started with ListOptions().ServerArgs(true,
-// "dir/"). An Error of CodePartial or CodeVanished means that the list is not complete.
-func List(ctx context.Context, c Conn) ([]Entry, error) {
-	var list []Entry
+// List calls f with all that the server at the other end of c lists, as it
+// comes: rsync sends each directory before what is in it. The server was started with
+// ListOptions().ServerArgs(true, "dir/"). An Error of CodePartial or CodeVanished
+// means that the list is not complete.
+func List(ctx context.Context, c Conn, f func(Entry)) error {
 	_, err := client(ctx, c, ListOptions(), false, func(s *session) error {
+		s.passOn = func(e *flist.Entry) { f(entryOf(e)) }
 		r, err := s.askForList()
 		if err != nil {
 			return err
 		}
-		list = make([]Entry, len(r.list))
-		for i, e := range r.list {
-			list[i] = entryOf(e)
-		}
-		r.plan = nothing{}
+		r.plan = fetchPlan{}
 		return r.run(ctx)
 	})
-	return list, err
+	return err
 }
-
-// nothing is a plan that wants no file.
-type nothing struct{}
-
-func (nothing) each(context.Context, func(*job) error) error { return nil }
-func (nothing) late(context.Context) ([5]int32, error)       { return [5]int32{}, nil }
 
 // Basis is another version of a file that is wanted.
 type Basis interface {
@@ -127,38 +118,32 @@ func Fetch(ctx context.Context, c Conn, o *Options, wants []Want) (*Result, erro
 		if err != nil {
 			return err
 		}
-		p := fetchPlan{list: r.list, wants: make(map[string]*Want, len(wants))}
+		p := make(fetchPlan, len(wants))
 		for i := range wants {
-			p.wants[path.Clean(wants[i].Name)] = &wants[i]
+			p[path.Clean(wants[i].Name)] = &wants[i]
 		}
 		r.plan = p
 		return r.run(ctx)
 	})
 }
 
-// fetchPlan asks for the files that are wanted, as far as they are on the list.
-type fetchPlan struct {
-	list  []*flist.Entry
-	wants map[string]*Want
-}
+// fetchPlan asks for the files that are wanted, by their names, as far as they
+// are on the list.
+type fetchPlan map[string]*Want
 
-func (p fetchPlan) each(_ context.Context, ask func(*job) error) error {
-	for i, e := range p.list {
-		w := p.wants[e.Name]
-		if w == nil || !e.IsRegular() || e.Size != w.Size || e.Sec != w.ModTime.Unix() {
-			continue
-		}
-		delete(p.wants, e.Name) // a list may have a name twice
-		j := &job{ndx: int32(i), entry: e, kind: basisFile}
-		j.basis, j.create = w.Basis, w.Create
-		if w.Basis == nil {
-			j.flags = itemNew
-		}
-		if err := ask(j); err != nil {
-			return err
-		}
+func (fetchPlan) begin(*list) {}
+
+func (p fetchPlan) entry(e *flist.Entry) *job {
+	w := p[e.Name]
+	if w == nil || !e.IsRegular() || e.Size != w.Size || e.Sec != w.ModTime.Unix() {
+		return nil
 	}
-	return nil
+	delete(p, e.Name) // a list may have a name twice
+	j := &job{kind: basisFile, basis: w.Basis, create: w.Create}
+	if w.Basis == nil {
+		j.flags = itemNew
+	}
+	return j
 }
 
 func (fetchPlan) late(context.Context) ([5]int32, error) { return [5]int32{}, nil }

@@ -116,8 +116,8 @@ func TestList_ListsTheTree(t *testing.T) {
 		t.Run(string(server), func(t *testing.T) {
 			c := dial(t, server, src, rsync.ListOptions().ServerArgs(true, src+"/"))
 			defer c.Close()
-			list, err := rsync.List(t.Context(), c)
-			require.NoError(t, err)
+			var list []rsync.Entry
+			require.NoError(t, rsync.List(t.Context(), c, func(e rsync.Entry) { list = append(list, e) }))
 			seen := map[string]bool{}
 			for _, e := range list {
 				fi, err := os.Lstat(filepath.Join(src, e.Name))

@@ -307,6 +307,7 @@ func TestInterop_TreesComeOutTheSame(t *testing.T) {
 		extra  []string // for a client of Debian's
 	}{
 		{"plain", func(*rsync.Options) {}, nil},
+		{"list in one", func(o *rsync.Options) { o.NoIncremental = true }, []string{"--no-inc-recursive"}},
 		{"version 31", func(o *rsync.Options) { o.Version = 31 }, []string{"--protocol=31"}},
 		{"version 30", func(o *rsync.Options) { o.Version = 30 }, []string{"--protocol=30"}},
 		{"version 29", func(o *rsync.Options) { o.Version = 29 }, []string{"--protocol=29"}},

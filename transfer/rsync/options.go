@@ -44,6 +44,10 @@ type Options struct {
 	Filter    []string // rules such as "- *.tmp"; see [Rule]
 	FilesFrom []string // of the source; only these
 
+	// NoIncremental is --no-inc-recursive: the whole list is there before the
+	// first file is asked for.
+	NoIncremental bool
+
 	WholeFile   bool   // -W
 	BlockSize   int    // bytes; zero means by the size of the file
 	InPlace     bool   // --inplace
@@ -86,6 +90,12 @@ func (o *Options) version() int {
 		return Version
 	}
 	return o.Version
+}
+
+// incremental reports whether a receiver can do with a list that comes piece by
+// piece. To delete before or after all else needs the whole of it.
+func (o *Options) incremental() bool {
+	return o.Recursive && !o.NoIncremental && o.Delete != DeleteBefore && o.Delete != DeleteAfter
 }
 
 // check finds what cannot go together.
@@ -228,6 +238,9 @@ func (o *Options) ServerArgs(send bool, paths ...string) []string {
 	}
 	letters.WriteString("e.")
 	if o.version() >= 30 {
+		if send && o.incremental() {
+			letters.WriteString("i")
+		}
 		letters.WriteString(capabilities)
 	}
 	args = append(args, letters.String())
@@ -286,8 +299,8 @@ func (o *Options) ServerArgs(send bool, paths ...string) []string {
 	return args
 }
 
-// capabilities is what a client of ours says it can do, section by section of
-// what is in this package: no incremental recursion, no conversion of names.
+// capabilities is what every client of ours says it can do. Not among it is the
+// conversion of names.
 const capabilities = "LfxCIvu"
 
 // serverArgs is what a client asked of a server.
@@ -416,6 +429,8 @@ func (a *serverArgs) long(arg string, rest []string) (used bool, err error) {
 		a.Compress = []string{value}
 	case "--new-compress":
 		a.Compress = []string{"zlibx"}
+	case "--no-inc-recursive", "--no-i-r":
+		a.NoIncremental = true
 	case "--files-from":
 		if value != "-" {
 			return false, fmt.Errorf("option %s is not supported but for -", quote(arg))
@@ -425,7 +440,7 @@ func (a *serverArgs) long(arg string, rest []string) (used bool, err error) {
 			a.Relative = true
 		}
 	case "--from0", "--no-relative", "--no-r", "--no-implied-dirs", "--log-format", "--out-format", "--stats", "--msgs2stderr", "--no-msgs2stderr",
-		"--no-inc-recursive", "--no-i-r", "--no-W", "--no-whole-file", "--compress-level":
+		"--no-W", "--no-whole-file", "--compress-level":
 		// nothing that changes what arrives, or what is so in any case
 	default:
 		return false, fmt.Errorf("option %s is not supported", quote(name))

@@ -96,12 +96,7 @@ func (s *session) serveReceiver(ctx context.Context, root *os.Root, a *serverArg
 	if err != nil {
 		return err
 	}
-	t, err := newTree(r, root, a.paths[0])
-	if err != nil {
-		return err
-	}
-	r.plan = t
-	return r.run(ctx)
+	return r.makeTree(ctx, root, a.paths[0])
 }
 
 // take makes the client's filters ours.

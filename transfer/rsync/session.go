@@ -50,6 +50,7 @@ type session struct {
 	stop  func()
 
 	refused func(ndx int32) error // an entry that will not be sent
+	passOn  func(e *flist.Entry)  // gets the entries of lists, which are not kept then
 
 	mu       sync.Mutex // of what follows
 	remote   []string
@@ -104,11 +105,11 @@ func (s *session) handshake(args *serverArgs) error {
 	s.w.SetVersion(s.version)
 	if s.version >= 30 {
 		if s.server {
-			s.compat = compatFor(args.capabilities)
+			s.compat = compatFor(args)
 			s.w.Varint(s.compat)
 		} else {
 			s.compat = s.r.Varint()
-			if s.compat&compatIncremental != 0 {
+			if s.incremental() && (s.sender || !s.o.incremental()) {
 				return errors.New("the far side wants incremental recursion, which it was not offered")
 			}
 		}
@@ -141,13 +142,20 @@ func (s *session) handshake(args *serverArgs) error {
 	return s.w.Err()
 }
 
-func compatFor(capabilities string) int32 {
+// incremental reports whether lists come piece by piece.
+func (s *session) incremental() bool { return s.compat&compatIncremental != 0 }
+
+// compatFor are the flags for a client. Pieces of lists are read here, but not sent.
+func compatFor(args *serverArgs) int32 {
 	flags := int32(compatLinkTimes)
+	if !args.send && args.incremental() && strings.ContainsRune(args.capabilities, 'i') {
+		flags |= compatIncremental
+	}
 	for letter, flag := range map[rune]int32{
 		'f': compatSafeList, 'x': compatNoAttributeShortcut, 'C': compatSeedFirst,
 		'I': compatPartialInPlace, 'v': compatVarint, 'u': compatIDZero,
 	} {
-		if strings.ContainsRune(capabilities, letter) {
+		if strings.ContainsRune(args.capabilities, letter) {
 			flags |= flag
 		}
 	}
@@ -288,7 +296,7 @@ func (s *session) listOptions() flist.Options {
 	o := flist.Options{
 		Version: s.version, Varint: s.compat&compatVarint != 0, IDZero: s.compat&compatIDZero != 0, SafeErrors: s.compat&compatSafeList != 0,
 		Owner: s.o.Owner, Group: s.o.Group, Devices: s.o.Devices, Specials: s.o.Specials, Links: s.o.Links, HardLinks: s.o.HardLinks,
-		NumericIDs: s.o.NumericIDs, Relative: s.o.Relative,
+		NumericIDs: s.o.NumericIDs, Relative: s.o.Relative, Incremental: s.incremental(),
 	}
 	if s.o.Checksum {
 		o.SumLen = s.sum.Algorithm.Size()

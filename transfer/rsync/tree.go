@@ -8,17 +8,13 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/user"
 	"path"
 	"slices"
-	"sort"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/obskeep/obskeep/transfer/rsync/internal/filter"
 	"github.com/obskeep/obskeep/transfer/rsync/internal/flist"
-	"github.com/obskeep/obskeep/transfer/rsync/internal/wire"
 )
 
 // tree is a plan that makes a directory what the list says.
@@ -30,23 +26,31 @@ type tree struct {
 	filters filter.List
 	dirs    dirs
 	free    chan *dirs // for those who rebuild files
+	list    *list      // that is being gone through
 	made    []*flist.Entry
 	mode    map[*flist.Entry]uint32 // of directories, before they were opened for writing
-	links   map[*flist.Entry]*group // by the first in the list
+	blocked map[string]bool         // directories that cannot be made
+	links   map[int32]*group        // by the index that all of a group have
+	groups  []*group                // with more than one
 	doomed  []doomed
 	deleted [5]int32
 }
 
-// group is a group of hard links.
+// group is a group of hard links. The first gets the data, if any.
 type group struct {
-	first *flist.Entry
-	more  []*flist.Entry
+	first string
+	more  []string
 }
 
-// doomed is what is deleted later.
-type doomed struct {
-	name string
-	mode fs.FileMode
+// makeTree makes the directory dest of root, or the file, what is sent.
+func (r *receiver) makeTree(ctx context.Context, root *os.Root, dest string) error {
+	t, err := newTree(r, root, dest)
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	r.plan = t
+	return r.run(ctx)
 }
 
 // newTree prepares the directory dest of root for what the receiver is sent.
@@ -57,7 +61,7 @@ func newTree(r *receiver, root *os.Root, dest string) (*tree, error) {
 	}
 	t := &tree{
 		r: r, root: root, at: inRoot(dest), filters: filters, free: make(chan *dirs, maxBuilders+workers),
-		mode: make(map[*flist.Entry]uint32), links: make(map[*flist.Entry]*group),
+		mode: make(map[*flist.Entry]uint32), blocked: make(map[string]bool), links: make(map[int32]*group),
 	}
 	if err := t.destination(dest); err != nil {
 		return nil, &Error{Code: CodeFiles, Err: fmt.Errorf("destination %s: %w", quote(dest), bare(err))}
@@ -66,8 +70,14 @@ func newTree(r *receiver, root *os.Root, dest string) (*tree, error) {
 	for range cap(t.free) {
 		t.free <- &dirs{root: root, named: []string{t.at}}
 	}
-	t.group()
 	return t, nil
+}
+
+func (t *tree) close() {
+	t.dirs.close()
+	for range cap(t.free) {
+		(<-t.free).close()
+	}
 }
 
 // destination decides whether dest is a directory or the name of a file.
@@ -75,7 +85,8 @@ func (t *tree) destination(dest string) error {
 	fi, err := t.root.Stat(t.at)
 	isDir := err == nil && fi.IsDir()
 	slash := len(dest) > 0 && dest[len(dest)-1] == '/'
-	single := len(t.r.list) == 1 && t.r.list[0].Mode&modeType != modeDir
+	list := t.r.first.entries
+	single := len(list) == 1 && !list[0].IsDir()
 	switch {
 	case isDir:
 		return nil
@@ -92,94 +103,88 @@ func (t *tree) destination(dest string) error {
 	return t.root.Mkdir(t.at, 0o777)
 }
 
-// group finds the hard links. The first of each group in the list's order
-// gets the data, if any.
-func (t *tree) group() {
-	if !t.r.o.HardLinks {
-		return
-	}
-	groups := make(map[int32]*group)
-	for _, e := range t.r.list {
-		if e.Mode&modeType == modeDir || e.Extra == nil || e.Extra.Link < 0 {
-			continue
-		}
-		if g := groups[e.Extra.Link]; g != nil {
-			g.more = append(g.more, e)
-		} else {
-			g := &group{first: e}
-			groups[e.Extra.Link] = g
-			t.links[e] = g
-		}
-	}
-	for e, g := range t.links {
-		if len(g.more) == 0 {
-			delete(t.links, e)
-		}
-	}
-}
-
 // name is where an entry belongs, in root.
-func (t *tree) name(e *flist.Entry) string {
+func (t *tree) name(entry string) string {
 	if t.only != "" {
 		return path.Join(t.at, t.only)
 	}
-	return path.Join(t.at, e.Name)
+	return path.Join(t.at, entry)
 }
 
-func (t *tree) each(ctx context.Context, ask func(*job) error) error {
-	defer t.dirs.close()
-	r := t.r
-	later := make(map[*flist.Entry]bool)
-	for _, g := range t.links {
-		for _, e := range g.more {
-			later[e] = true
-		}
-	}
-	if r.o.Delete == DeleteBefore {
-		for _, e := range r.list {
+func (t *tree) begin(l *list) {
+	t.list = l
+	switch t.r.o.Delete {
+	case DeleteBefore:
+		for _, e := range l.entries {
 			t.sweep(e)
 		}
-	}
-	var blocked string // a directory that cannot be made
-	for i, e := range r.list {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if i > 0 && e.Name == r.list[i-1].Name {
-			continue // the same name twice
-		}
-		if blocked != "" && len(e.Name) > len(blocked) && e.Name[:len(blocked)] == blocked && e.Name[len(blocked)] == '/' {
-			r.fail(e.Name, errors.New("its directory could not be made"))
-			continue
-		}
-		if later[e] {
-			continue
-		}
-		var err error
-		switch e.Mode & modeType {
-		case modeDir:
-			if err = t.dir(e); err == nil && (r.o.Delete == DeleteDuring || r.o.Delete == DeleteDelay) {
-				t.sweep(e)
-			}
-		case modeFile:
-			var j *job
-			if j, err = t.file(int32(i), e); j != nil && err == nil {
-				err = ask(j)
-				if err != nil {
-					return err
-				}
-			}
-		default:
-			err = t.special(e)
-		}
-		if err != nil {
-			r.fail(e.Name, bare(err))
-			if e.Mode&modeType == modeDir {
-				blocked = e.Name
-			}
+	case DeleteDuring, DeleteDelay:
+		if l.dir != nil {
+			t.sweep(l.dir)
 		}
 	}
-	return nil
+}
+
+func (t *tree) entry(e *flist.Entry) *job {
+	j, err := t.decide(e)
+	if err != nil {
+		t.r.fail(e.Name, bare(err))
+		if e.IsDir() {
+			t.blocked[strings.Clone(e.Name)] = true
+		}
+	}
+	return j
+}
+
+func (t *tree) decide(e *flist.Entry) (*job, error) {
+	if t.isBlocked(e) {
+		return nil, errors.New("its directory could not be made")
+	}
+	if t.isLater(e) {
+		return nil, nil
+	}
+	switch e.Mode & modeType {
+	case modeDir:
+		err := t.dir(e)
+		if err == nil && t.list.holds(e) && (t.r.o.Delete == DeleteDuring || t.r.o.Delete == DeleteDelay) {
+			t.sweep(e)
+		}
+		return nil, err
+	case modeFile:
+		return t.file(e)
+	}
+	return nil, t.special(e)
+}
+
+// isBlocked reports whether an entry is below a directory that cannot be made.
+func (t *tree) isBlocked(e *flist.Entry) bool {
+	if len(t.blocked) == 0 {
+		return false
+	}
+	for dir := path.Dir(e.Name); dir != "."; dir = path.Dir(dir) {
+		if t.blocked[dir] {
+			return true
+		}
+	}
+	return false
+}
+
+// isLater reports whether an entry is a hard link to one before it. These wait
+// until all files have come. The lists are forgotten meanwhile.
+func (t *tree) isLater(e *flist.Entry) bool {
+	if !t.r.o.HardLinks || e.IsDir() || e.Extra == nil || e.Link < 0 {
+		return false
+	}
+	name := strings.Clone(e.Name)
+	g := t.links[e.Link]
+	if g == nil {
+		t.links[e.Link] = &group{first: name}
+		return false
+	}
+	if g.more = append(g.more, name); len(g.more) == 1 {
+		t.groups = append(t.groups, g)
+	}
+	return true
 }
 
 // lstat describes what is under a name of root; nil if nothing is.
@@ -225,7 +230,7 @@ func notExist(err error) error {
 
 // dir makes a directory, or sees to it that files can be made in it.
 func (t *tree) dir(e *flist.Entry) error {
-	name := t.name(e)
+	name := t.name(e.Name)
 	fi, err := t.lstat(name)
 	if err != nil {
 		return err
@@ -310,14 +315,14 @@ func (t *tree) sameSum(name string, want []byte) bool {
 }
 
 // file decides about one file; nil if it needs no data.
-func (t *tree) file(ndx int32, e *flist.Entry) (*job, error) {
+func (t *tree) file(e *flist.Entry) (*job, error) {
 	o := t.r.o
-	name := t.name(e)
+	name := t.name(e.Name)
 	fi, err := t.lstat(name)
 	if err != nil {
 		return nil, err
 	}
-	j := &job{ndx: ndx, entry: e, kind: basisFile}
+	j := &job{kind: basisFile}
 	switch {
 	case fi == nil && o.Existing, fi != nil && o.IgnoreExisting:
 		return nil, nil
@@ -498,7 +503,7 @@ func (t *tree) special(e *flist.Entry) error {
 		t.r.skip(e.Name, reason)
 		return nil
 	}
-	name := t.name(e)
+	name := t.name(e.Name)
 	fi, err := t.lstat(name)
 	if err != nil {
 		return err
@@ -567,20 +572,17 @@ func (t *tree) special(e *flist.Entry) error {
 // late links what is linked, deletes what is to be deleted late, and gives the
 // directories their attributes.
 func (t *tree) late(ctx context.Context) ([5]int32, error) {
-	defer t.dirs.close()
-	for _, e := range t.r.list {
-		if g := t.links[e]; g != nil {
+	for _, g := range t.groups {
+		if !t.r.o.DryRun {
 			t.link(g)
 		}
 	}
 	if t.r.o.Delete == DeleteAfter {
-		for _, e := range t.r.list {
+		for _, e := range t.list.entries {
 			t.find(e)
 		}
 	}
-	for _, d := range t.doomed {
-		t.delete(d.name, d.mode)
-	}
+	t.deleteDoomed()
 	// From the bottom up: whatever is made in a directory changes its time.
 	for _, e := range slices.Backward(t.made) {
 		if t.r.o.DryRun {
@@ -590,15 +592,12 @@ func (t *tree) late(ctx context.Context) ([5]int32, error) {
 			t.r.fail(e.Name, bare(err))
 		}
 	}
-	for range cap(t.free) {
-		(<-t.free).close()
-	}
 	return t.deleted, ctx.Err()
 }
 
 // finish gives a directory its attributes.
 func (t *tree) finish(e *flist.Entry) error {
-	name := t.name(e)
+	name := t.name(e.Name)
 	return t.in(name, func(dir *os.Root, base string) error {
 		if mode, ok := t.mode[e]; ok {
 			if err := dir.Chmod(base, permissions(mode)); err != nil {
@@ -620,17 +619,17 @@ func (t *tree) finish(e *flist.Entry) error {
 func (t *tree) link(g *group) {
 	first := t.name(g.first)
 	fi, err := t.lstat(first)
-	for _, e := range g.more {
+	for _, entry := range g.more {
 		if err != nil || fi == nil {
-			t.r.fail(e.Name, fmt.Errorf("%s, to which it is a link, is not there", quote(g.first.Name)))
+			t.r.fail(entry, fmt.Errorf("%s, to which it is a link, is not there", quote(g.first)))
 			continue
 		}
-		name := t.name(e)
-		if now, err := t.lstat(name); err == nil && now != nil && os.SameFile(now, fi) || t.r.o.DryRun {
+		name := t.name(entry)
+		if now, err := t.lstat(name); err == nil && now != nil && os.SameFile(now, fi) {
 			continue
 		}
 		if err := t.linkTo(first, name); err != nil {
-			t.r.fail(e.Name, bare(err))
+			t.r.fail(entry, bare(err))
 			continue
 		}
 		t.r.count(func(s *Stats) { s.Made++ })
@@ -649,175 +648,4 @@ func (t *tree) linkTo(first, name string) error {
 		}
 		return nil
 	})
-}
-
-// sweep deletes what a directory of the list has beyond the list, now or later.
-func (t *tree) sweep(e *flist.Entry) {
-	t.find(e)
-	if t.r.o.Delete == DeleteBefore || t.r.o.Delete == DeleteDuring {
-		for _, d := range t.doomed {
-			t.delete(d.name, d.mode)
-		}
-		t.doomed = nil
-	}
-}
-
-// find finds what a directory of the list has beyond the list.
-func (t *tree) find(e *flist.Entry) {
-	o := t.r.o
-	t.r.session.mu.Lock()
-	incomplete := t.r.ioErrors&ioGeneral != 0 && !o.IgnoreErrors
-	t.r.session.mu.Unlock()
-	if e.Mode&modeType != modeDir || e.NoContent || incomplete {
-		return
-	}
-	name := t.name(e)
-	if fi, err := t.lstat(name); err != nil || fi == nil || !fi.IsDir() {
-		return // not made yet, or told elsewhere
-	}
-	entries, err := t.readDir(name)
-	if err != nil {
-		t.r.fail(e.Name, bare(err))
-		return
-	}
-	for _, de := range entries {
-		as := path.Join(e.Name, de.Name())
-		if t.listed(as) || !o.DeleteAll && t.filters.Protected(as, de.IsDir()) || o.PartialDir != "" && de.Name() == path.Clean(o.PartialDir) {
-			continue
-		}
-		t.doomed = append(t.doomed, doomed{path.Join(name, de.Name()), de.Type()})
-	}
-}
-
-// readDir lists a directory.
-func (t *tree) readDir(name string) (entries []fs.DirEntry, err error) {
-	err = t.in(name, func(dir *os.Root, base string) error {
-		d, err := dir.Open(base)
-		if err != nil {
-			return err
-		}
-		defer d.Close()
-		entries, err = d.ReadDir(-1)
-		return err
-	})
-	return entries, err
-}
-
-// listed reports whether the list has a name, as whatever.
-func (t *tree) listed(name string) bool {
-	for _, mode := range []uint32{modeFile, modeDir} {
-		probe := &flist.Entry{Name: name, Mode: mode}
-		i := sort.Search(len(t.r.list), func(i int) bool { return flist.Compare(t.r.list[i], probe) >= 0 })
-		if i < len(t.r.list) && t.r.list[i].Name == name {
-			return true
-		}
-	}
-	return false
-}
-
-// delete removes a name that the list does not have, with all that is in it.
-func (t *tree) delete(name string, mode fs.FileMode) {
-	o := t.r.o
-	if mode.IsDir() {
-		entries, _ := t.readDir(name) // what is left makes Remove fail
-		for _, de := range entries {
-			child := path.Join(name, de.Name())
-			if !o.DeleteAll && t.filters.Protected(t.below(child), de.IsDir()) {
-				continue
-			}
-			t.delete(child, de.Type())
-		}
-	}
-	done := 0
-	for _, n := range t.deleted {
-		done += int(n)
-	}
-	if o.MaxDelete < 0 || o.MaxDelete > 0 && done >= o.MaxDelete {
-		t.r.session.mu.Lock()
-		if t.r.exit == nil {
-			t.r.exit = &Error{Code: CodeMaxDelete, Err: errors.New("there was more to delete than is allowed")}
-		}
-		t.r.session.mu.Unlock()
-		return
-	}
-	if !o.DryRun {
-		if err := t.in(name, (*os.Root).Remove); err != nil {
-			if !errors.Is(err, fs.ErrNotExist) && !mode.IsDir() {
-				t.r.fail(name, bare(err))
-			}
-			return
-		}
-	}
-	kind := 0
-	m, _ := wireMode(mode)
-	switch m & modeType {
-	case modeDir:
-		kind = 1
-	case modeLink:
-		kind = 2
-	case modeBlock, modeChar:
-		kind = 3
-	case modePipe, modeSocket:
-		kind = 4
-	}
-	t.deleted[kind]++
-	t.r.count(func(s *Stats) { s.Deleted++ })
-	if t.r.server {
-		text := []byte(name)
-		if mode.IsDir() {
-			text = append(text, 0)
-		}
-		_ = t.r.w.Message(wire.MsgDeleted, text)
-	}
-}
-
-// below is a name of root as the list would have it.
-func (t *tree) below(name string) string {
-	if t.at == "." {
-		return name
-	}
-	return strings.TrimPrefix(name, t.at+"/")
-}
-
-// remove makes way for what the list has under a name.
-func (t *tree) remove(name string, mode fs.FileMode) error {
-	if t.r.o.DryRun {
-		return nil
-	}
-	if mode.IsDir() {
-		return t.in(name, (*os.Root).RemoveAll)
-	}
-	return t.in(name, (*os.Root).Remove)
-}
-
-// ids maps the owners of the list to those of this machine, by their names
-// where these exist here.
-func (r *receiver) ids(names flist.IDNames) {
-	users, groups := make(map[uint32]uint32), make(map[uint32]uint32)
-	for id, name := range names.Users {
-		if u, err := user.Lookup(name); err == nil {
-			users[id] = number(u.Uid, id)
-		}
-	}
-	for id, name := range names.Groups {
-		if g, err := user.LookupGroup(name); err == nil {
-			groups[id] = number(g.Gid, id)
-		}
-	}
-	for _, e := range r.sent {
-		if id, ok := users[e.UID]; ok {
-			e.UID = id
-		}
-		if id, ok := groups[e.GID]; ok {
-			e.GID = id
-		}
-	}
-}
-
-func number(text string, otherwise uint32) uint32 {
-	n, err := strconv.ParseUint(text, 10, 32)
-	if err != nil {
-		return otherwise
-	}
-	return uint32(n)
 }

@@ -19,20 +19,17 @@ func (s *Store) ListTree(ctx context.Context, dir string) ([]transfer.Info, erro
 	if err := transfer.ValidName(dir); err != nil {
 		return nil, err
 	}
-	var entries []rsync.Entry
+	var infos []transfer.Info
 	args := rsync.ListOptions().ServerArgs(true, s.fs.path(dir)+"/")
-	err := s.link.rsync(ctx, args, func(c rsync.Conn) (err error) {
-		entries, err = rsync.List(ctx, c)
-		return err
+	err := s.link.rsync(ctx, args, func(c rsync.Conn) error {
+		return rsync.List(ctx, c, func(e rsync.Entry) {
+			if !fsstore.IsHidden(e.Name) {
+				infos = append(infos, transfer.Info(e))
+			}
+		})
 	})
 	if err != nil {
 		return nil, err
-	}
-	infos := make([]transfer.Info, 0, len(entries))
-	for _, e := range entries {
-		if !fsstore.IsHidden(e.Name) {
-			infos = append(infos, transfer.Info(e))
-		}
 	}
 	return infos, nil
 }

@@ -1,6 +1,7 @@
 package flist
 
 import (
+	"bytes"
 	"strings"
 
 	"github.com/obskeep/obskeep/transfer/rsync/internal/wire"
@@ -16,6 +17,8 @@ type Decoder struct {
 	prev     previous
 	name     [maxName]byte // the previous name, as sent
 	nameLen  int
+	named    bool               // a name has been read,
+	absolute bool               // which began with a slash
 	start    int32              // index of the first entry of this list
 	next     int32              // index of the next entry
 	links    map[int32]*Entry   // of this list: the first of each group
@@ -116,8 +119,16 @@ func (d *Decoder) readName(flags int32, e *Entry) {
 	d.nameLen = shared + n
 	d.r.Full(d.name[shared:d.nameLen])
 	name := d.name[:d.nameLen]
-	for d.o.Relative && len(name) > 0 && name[0] == '/' {
-		name = name[1:]
+	if d.o.Relative {
+		// The sender sorts the names with their slashes, and so is of another
+		// order than the receiver if only some have one.
+		absolute := len(name) > 0 && name[0] == '/'
+		if d.named && absolute != d.absolute {
+			d.fail("entry %d: absolute and relative names in one list", d.next)
+			return
+		}
+		d.named, d.absolute = true, absolute
+		name = bytes.TrimLeft(name, "/")
 	}
 	if d.r.Err() != nil {
 		return

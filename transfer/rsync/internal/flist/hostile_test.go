@@ -86,6 +86,9 @@ func TestDecoder_StripsTheSlashOfRelativeNamesOnly(t *testing.T) {
 		_, _, _, err := decode(encode(t, o, flist.IDNames{}, 0, []*flist.Entry{{Name: name, Mode: 0o100644}}), o, 1)
 		require.ErrorIs(t, err, wire.ErrInvalid, name)
 	}
+	mixed := []*flist.Entry{{Name: "/etc/a", Mode: 0o100644}, {Name: "b", Mode: 0o100644}}
+	_, _, _, err = decode(encode(t, o, flist.IDNames{}, 0, mixed), o, 1)
+	require.ErrorIs(t, err, wire.ErrInvalid, "the sender sorts them otherwise")
 }
 
 func TestDecoder_RefusesAttributesOutOfBounds(t *testing.T) {
