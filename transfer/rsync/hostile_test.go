@@ -4,15 +4,14 @@ package rsync_test
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -33,136 +32,22 @@ type readerFunc func(p []byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// recorder keeps what is read.
-type recorder struct {
-	rsync.Conn
-	mu   sync.Mutex
-	said bytes.Buffer
-}
-
-func (r *recorder) Read(p []byte) (int, error) {
-	n, err := r.Conn.Read(p)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.said.Write(p[:n])
-	return n, err
-}
-
-// recorded is what each side of a few real sessions says to the other.
-func recorded(f *testing.F) (servers, clients [][]byte) {
-	needRsync(f)
-	src := f.TempDir()
-	write(f, src, "a", []byte("hello, world\n"))
-	write(f, src, "sub/b", random(1, 5000))
-	write(f, src, "sub/c", random(2, 40_000))
-	require.NoError(f, os.Symlink("a", filepath.Join(src, "link")))
-	require.NoError(f, os.Link(filepath.Join(src, "a"), filepath.Join(src, "hard")))
-	for _, o := range fuzzOptions() {
-		for _, push := range []bool{true, false} {
-			dst := f.TempDir()
-			write(f, dst, "sub/c", random(2, 39_000))
-			far, near := src, dst
-			if push {
-				far, near = dst, src
-			}
-			root, err := os.OpenRoot(near)
-			require.NoError(f, err)
-			args := o.ServerArgs(!push, far+"/")
-			served, err := os.OpenRoot("/")
-			require.NoError(f, err)
-			a, b, err := pipePair()
-			require.NoError(f, err)
-			client, server := &recorder{Conn: a}, &recorder{Conn: b}
-			done := make(chan error, 1)
-			go func() {
-				_, err := rsync.Serve(context.Background(), server, args, served, rsync.ReadWrite)
-				b.Close()
-				done <- err
-			}()
-			if push {
-				_, err = rsync.Push(context.Background(), client, root, o, ".")
-			} else {
-				_, err = rsync.Pull(context.Background(), client, root, ".", o)
-			}
-			require.NoError(f, err)
-			require.NoError(f, <-done)
-			a.Close()
-			root.Close()
-			served.Close()
-			servers = append(servers, client.said.Bytes())
-			clients = append(clients, server.said.Bytes())
-		}
-	}
-	return servers, clients
-}
-
-func fuzzOptions() []*rsync.Options {
-	o := all()
-	o.Seed = 1
-	z := *o
-	z.Compress = []string{"zstd", "lz4", "zlibx"}
-	old := *o
-	old.Version = 29
-	return []*rsync.Options{o, &z, &old}
-}
-
 // A client survives whatever a server says: without a panic, in bounded time,
 // and with nothing written outside its directory.
 func FuzzClient_SurvivesAnyServer(f *testing.F) {
-	servers, _ := recorded(f)
-	for i, said := range servers {
-		f.Add(said, uint8(i/2), i%2 == 0)
-	}
 	f.Fuzz(func(t *testing.T, said []byte, which uint8, push bool) {
-		options := fuzzOptions()
-		o := options[int(which)%len(options)]
-		o.DryRun = false
-		o.Devices = false // as root, a fuzzer had better not
-		outer := t.TempDir()
-		require.NoError(t, os.Mkdir(filepath.Join(outer, "in"), 0o755))
-		root, err := os.OpenRoot(filepath.Join(outer, "in"))
-		require.NoError(t, err)
-		defer root.Close()
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		if push {
-			write(t, outer, "in/a", []byte("x"))
-			_, _ = rsync.Push(ctx, tape{bytes.NewReader(said)}, root, o, ".")
-		} else {
-			_, _ = rsync.Pull(ctx, tape{bytes.NewReader(said)}, root, ".", o)
-		}
-		require.NoError(t, ctx.Err())
-		left, err := os.ReadDir(outer)
-		require.NoError(t, err)
-		require.Len(t, left, 1)
+		synctest.Test(t, func(t *testing.T) { _ = toClient(t, said, which, push) })
 	})
 }
 
 // A server survives whatever a client says, likewise.
 func FuzzServe_SurvivesAnyClient(f *testing.F) {
-	_, clients := recorded(f)
-	for i, said := range clients {
-		o := fuzzOptions()[i/2]
-		f.Add(said, strings.Join(o.ServerArgs(i%2 == 1, "in/"), "\n"))
-	}
 	f.Fuzz(func(t *testing.T, said []byte, args string) {
-		if strings.Contains(args, "D") {
-			args = strings.ReplaceAll(args, "D", "") // no devices made by chance
-		}
 		args = strings.ReplaceAll(args, "--devices", "")
-		outer := t.TempDir()
-		require.NoError(t, os.MkdirAll(filepath.Join(outer, "served/in"), 0o755))
-		write(t, outer, "served/in/a", []byte("x"))
-		root, err := os.OpenRoot(filepath.Join(outer, "served"))
-		require.NoError(t, err)
-		defer root.Close()
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		_, _ = rsync.Serve(ctx, tape{bytes.NewReader(said)}, strings.Split(args, "\n"), root, rsync.ReadWrite)
-		require.NoError(t, ctx.Err())
-		left, err := os.ReadDir(outer)
-		require.NoError(t, err)
-		require.Len(t, left, 1)
+		if !strings.HasPrefix(args, "--server\n") || strings.Contains(strings.SplitN(args, "e.", 2)[0], "D") {
+			return // as root, a fuzzer had better make no devices
+		}
+		synctest.Test(t, func(t *testing.T) { _ = toServer(t, said, args) })
 	})
 }
 

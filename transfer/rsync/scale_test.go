@@ -8,10 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
@@ -119,75 +117,6 @@ func TestInterop_SparseFileOf3GiB(t *testing.T) {
 			require.Less(t, st.Blocks*512, int64(10<<20), "bytes on the disk")
 		})
 	}
-}
-
-// Both sides killed at any moment, again and again, in the end the tree is whole,
-// and no file was ever seen but whole.
-func TestInterop_SurvivesKillsAtAnyMoment(t *testing.T) {
-	needRsync(t)
-	src := days(t)
-	want := tree(t, src)
-	for _, push := range []bool{true, false} {
-		for _, p := range [][2]peer{{ours, ours}, {debian, ours}} {
-			t.Run(fmt.Sprintf("%s to %s push=%v", p[0], p[1], push), func(t *testing.T) {
-				t.Parallel()
-				dst := t.TempDir()
-				whole := false
-				for i := range 50 {
-					cmd := copying(t, p[0], push, src, dst)
-					require.NoError(t, cmd.Start())
-					killed := time.AfterFunc(time.Duration(20+i%40*8)*time.Millisecond, func() {
-						_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-					})
-					err := cmd.Wait()
-					killed.Stop()
-					for name, e := range tree(t, dst) {
-						if w, ok := want[name]; ok && e.Data != w.Data {
-							t.Fatalf("run %d: %s is %q", i, name, e.Data)
-						}
-					}
-					whole = err == nil
-				}
-				if !whole {
-					require.NoError(t, copying(t, p[0], push, src, dst).Run())
-				}
-				got := tree(t, dst)
-				for name := range got {
-					if _, ok := want[name]; !ok && strings.Contains(name, "/.") || strings.HasPrefix(name, ".b") {
-						delete(got, name) // what the dead have left, hidden
-					}
-				}
-				require.Empty(t, cmp.Diff(want, got))
-			})
-		}
-	}
-}
-
-// copying is a process group that copies src to dst with our server, and our
-// client or Debian's.
-func copying(t *testing.T, client peer, push bool, src, dst string) *exec.Cmd {
-	t.Helper()
-	self, err := os.Executable()
-	require.NoError(t, err)
-	server, err := rsyncserve()
-	require.NoError(t, err)
-	var cmd *exec.Cmd
-	if client == ours {
-		cmd = exec.Command(self)
-		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%v\n%s\n%s\n%s", copyJob, push, src, dst, server))
-	} else {
-		shell := filepath.Join(t.TempDir(), "shell")
-		require.NoError(t, os.WriteFile(shell, []byte("#!/bin/sh\nshift\nexec sh -c \"$*\"\n"), 0o755))
-		args := []string{"-e", shell, "-rlpt", "--partial-dir=.part", "--rsync-path=" + server + " -root / --"}
-		if push {
-			args = append(args, src+"/", "host:"+dst+"/")
-		} else {
-			args = append(args, "host:"+src+"/", dst+"/")
-		}
-		cmd = exec.Command("rsync", args...)
-	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	return cmd
 }
 
 // A full disk is an error that says so; what was there stays.
