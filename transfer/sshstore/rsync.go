@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"strings"
 
 	"github.com/obskeep/obskeep/transfer"
@@ -23,7 +24,11 @@ func (s *Store) ListTree(ctx context.Context, dir string) ([]transfer.Info, erro
 	args := rsync.ListOptions().ServerArgs(true, s.fs.path(dir)+"/")
 	err := s.link.rsync(ctx, args, func(c rsync.Conn) error {
 		return rsync.List(ctx, c, func(e rsync.Entry) {
-			if !fsstore.IsHidden(e.Name) {
+			if fsstore.IsHidden(e.Name) {
+				s.mu.Lock()
+				s.hidden[path.Join(dir, e.Name)] = true
+				s.mu.Unlock()
+			} else {
 				infos = append(infos, transfer.Info(e))
 			}
 		})

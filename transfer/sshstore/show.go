@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/obskeep/obskeep/transfer"
+	"github.com/obskeep/obskeep/transfer/internal/fsstore"
 )
 
 // show gives the files that are whole their names.
@@ -30,11 +31,29 @@ func (t *taking) show(ctx context.Context, files []*taken) error {
 	}
 	for _, f := range files {
 		if f.shown {
+			t.clear(ctx, path.Join(t.dir, f.Name))
 			f.Done([sha256.Size]byte(f.hash.Sum(nil)))
 		}
 		t.clean = t.clean && f.shown
 	}
 	return nil
+}
+
+// clear removes what an upload of a file has left that was cut before the far
+// side could be had to take it.
+func (t *taking) clear(ctx context.Context, name string) {
+	for _, left := range fsstore.Leftovers(name) {
+		t.mu.Lock()
+		known := t.hidden[left]
+		delete(t.hidden, left)
+		t.mu.Unlock()
+		if !known {
+			continue
+		}
+		if err := t.fs.Remove(ctx, left); err != nil {
+			t.link.config.logger().Debug("not removed", "file", left, "err", err)
+		}
+	}
 }
 
 // each calls f for all, many at a time. Whatever concerns one alone will be met

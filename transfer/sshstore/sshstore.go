@@ -45,6 +45,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pkg/sftp"
@@ -144,6 +145,9 @@ type Store struct {
 	files         *fsstore.Store
 	link          *link
 	fs            *sftpFS
+
+	mu     sync.Mutex
+	hidden map[string]bool // uploads that lists have shown
 }
 
 // Open connects and returns the store of the directory dir, which is taken
@@ -166,7 +170,7 @@ func Open(ctx context.Context, c Config, dir string) (*Store, error) {
 	}
 	fs.dir = path.Join(home, dir)
 	s := &fsstore.Store{FS: fs}
-	return &Store{s, s, fs.link, fs}, nil
+	return &Store{Tree: s, files: s, link: fs.link, fs: fs, hidden: map[string]bool{}}, nil
 }
 
 // Close ends the connection. From then on all calls, also those under way,

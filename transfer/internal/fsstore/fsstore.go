@@ -363,6 +363,12 @@ func hidden(prefix, name string) string {
 	return prefix + hex.EncodeToString(sum[:16])
 }
 
+// Leftovers are the names of what an interrupted upload of name may have left.
+func Leftovers(name string) []string {
+	dir := path.Dir(name)
+	return []string{path.Join(dir, hidden(partPrefix, name)), path.Join(dir, hidden(keptPrefix, name))}
+}
+
 // StagePrefix begins the names of directories in which a store may gather many
 // uploads.
 const StagePrefix = transfer.ReservedPrefix + "push-"
