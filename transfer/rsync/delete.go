@@ -99,6 +99,9 @@ func (t *tree) listed(name string) bool {
 // delete removes a name that the list does not have, with all that is in it.
 func (t *tree) delete(name string, mode fs.FileMode) {
 	o := t.r.o
+	if mode.IsDir() && o.OneFileSystem && t.mounted(name) {
+		return
+	}
 	if mode.IsDir() {
 		entries, _ := t.readDir(name) // what is left makes Remove fail
 		for _, de := range entries {
@@ -150,6 +153,14 @@ func (t *tree) delete(name string, mode fs.FileMode) {
 		}
 		_ = t.r.w.Message(wire.MsgDeleted, text)
 	}
+}
+
+// mounted reports whether a directory is on another file system than the one
+// above it.
+func (t *tree) mounted(name string) bool {
+	fi, err1 := t.lstat(name)
+	above, err2 := t.lstat(path.Dir(name))
+	return err1 == nil && err2 == nil && fi != nil && above != nil && statOf(fi).dev != statOf(above).dev
 }
 
 // below is a name of root as the list would have it.

@@ -37,6 +37,7 @@ type lister struct {
 	base    string                  // directory of the first argument
 	paths   map[*flist.Entry]string // in root, of entries that are not below base
 	errors  int32
+	device  uint64           // of the argument being listed
 	links   map[fileID]int32 // the first of each group of hard links, as sent
 	seen    map[string]bool  // implied directories
 	enc     *flist.Encoder
@@ -143,6 +144,7 @@ func (l *lister) top(name, as string) error {
 		enter := l.s.o.Recursive || l.s.o.Dirs && as == "."
 		e.NoContent = !enter
 		l.add(e, name)
+		l.device = statOf(fi).dev
 		if enter {
 			return l.dir(name, as)
 		}
@@ -178,11 +180,10 @@ func (l *lister) dir(name, as string) error {
 			if !ok {
 				continue
 			}
-			if fi.IsDir() && !l.s.o.Recursive {
-				e.NoContent = true
-			}
+			enter := fi.IsDir() && l.s.o.Recursive && (!l.s.o.OneFileSystem || statOf(fi).dev == l.device)
+			e.NoContent = fi.IsDir() && !enter
 			l.add(e, child)
-			if fi.IsDir() && l.s.o.Recursive {
+			if enter {
 				if err := l.dir(child, childAs); err != nil {
 					return err
 				}

@@ -80,7 +80,7 @@ func (l *lists) announced(ndx int32) (*list, error) {
 	switch {
 	case d.listed:
 		return nil, fmt.Errorf("the far side lists %s twice", quote(d.entry.Name))
-	case d.entry.NoContent && !l.o.Relative: // else what is below it was named, too
+	case d.entry.NoContent && !l.o.Relative && !l.o.OneFileSystem: // else what is below it may have been named, too, or is empty
 		return nil, fmt.Errorf("the far side lists %s, which is to have no content", quote(d.entry.Name))
 	}
 	d.listed = true

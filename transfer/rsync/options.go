@@ -27,6 +27,10 @@ type Options struct {
 	HardLinks  bool // -H
 	NumericIDs bool // --numeric-ids
 
+	OmitDirTimes  bool // -O: with -t, but not of directories
+	OmitLinkTimes bool // -J: nor of symbolic links
+	OneFileSystem bool // -x: neither list nor delete what is mounted below
+
 	Checksum       bool // -c: compare by checksum
 	IgnoreTimes    bool // -I: send files of equal size and time, too
 	SizeOnly       bool // --size-only
@@ -62,6 +66,7 @@ type Options struct {
 	Checksums []string // offered, best first. Nil means all
 	Compress  []string // offered, best first: zstd, lz4, zlibx. Nil means no compression
 	Seed      int32    // of checksums; zero means a random one
+	Bandwidth int64    // --bwlimit: bytes a second that each side may send; zero means no limit
 	Timeout   time.Duration
 
 	// Version is the newest version of the protocol to speak. Zero means the
@@ -174,6 +179,9 @@ var flags = []flag{
 	{'u', func(o *Options) *bool { return &o.Update }},
 	{'W', func(o *Options) *bool { return &o.WholeFile }},
 	{'S', func(o *Options) *bool { return &o.Sparse }},
+	{'O', func(o *Options) *bool { return &o.OmitDirTimes }},
+	{'J', func(o *Options) *bool { return &o.OmitLinkTimes }},
+	{'x', func(o *Options) *bool { return &o.OneFileSystem }},
 }
 
 // long is an option with a name. Those that take a value have set.
@@ -206,6 +214,11 @@ var longs = []long{
 	{name: "--timeout", set: func(o *Options, v string) error {
 		n, err := strconv.Atoi(v)
 		o.Timeout = time.Duration(n) * time.Second
+		return err
+	}},
+	{name: "--bwlimit", set: func(o *Options, v string) error {
+		n, err := strconv.ParseInt(v, 10, 32)
+		o.Bandwidth = n << 10
 		return err
 	}},
 	{name: "--checksum-seed", set: func(o *Options, v string) error {
@@ -268,6 +281,7 @@ func (o *Options) ServerArgs(send bool, paths ...string) []string {
 	add(o.BlockSize > 0, "--block-size=%d", o.BlockSize)
 	add(o.Timeout > 0, "--timeout=%d", int(o.Timeout/time.Second))
 	add(o.Seed != 0, "--checksum-seed=%d", o.Seed)
+	add(o.Bandwidth > 0, "--bwlimit=%d", (o.Bandwidth+1023)>>10)
 	add(o.PartialDir != "", "--partial-dir=%s", o.PartialDir)
 	add(o.LinkDest != "" && !send, "--link-dest=%s", o.LinkDest)
 	if len(o.Checksums) == 1 {
@@ -364,7 +378,7 @@ func (a *serverArgs) letters(letters string) error {
 			a.Devices, a.Specials = true, true
 		case 'z':
 			a.Compress = compressors
-		case 'v', 'q', 'h', 'i', 'x', 'O', 'J': // what is shown, and what is not there
+		case 'v', 'q', 'h', 'i': // what is shown
 		case 'B':
 			n, err := strconv.Atoi(letters[i+1:])
 			if err != nil {

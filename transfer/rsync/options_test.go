@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -64,6 +65,7 @@ func TestInterop_OptionsMeanWhatTheyMeanToRsync(t *testing.T) {
 		{"-rlt --append-verify", rsync.Options{Recursive: true, Links: true, Times: true, Append: true}},
 		{"-dlt", rsync.Options{Dirs: true, Links: true, Times: true}},
 		{"-lt", rsync.Options{Links: true, Times: true}},
+		{"-rltOJ", rsync.Options{Recursive: true, Links: true, Times: true, OmitDirTimes: true, OmitLinkTimes: true}},
 		{"-rlt --force", rsync.Options{Recursive: true, Links: true, Times: true, Force: true}},
 		{"-rltH --inplace", rsync.Options{Recursive: true, Links: true, Times: true, HardLinks: true, InPlace: true}},
 	} {
@@ -118,4 +120,53 @@ func timeless(m map[string]entry, times bool) map[string]entry {
 		out[name] = e
 	}
 	return out
+}
+
+// What is mounted below a tree is neither sent nor deleted, if so asked.
+func TestInterop_StaysOnOneFileSystem(t *testing.T) {
+	needRsync(t)
+	src, dst := t.TempDir(), t.TempDir()
+	write(t, src, "file", nil)
+	for _, dir := range []string{src + "/mounted", dst + "/mounted-here"} {
+		require.NoError(t, os.Mkdir(dir, 0o755))
+		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+			if os.Getenv("OBSKEEP_REQUIRE_ALL") != "" {
+				t.Fatal(err)
+			}
+			t.Skip("cannot mount:", err)
+		}
+		t.Cleanup(func() { require.NoError(t, syscall.Unmount(dir, syscall.MNT_DETACH)) })
+		write(t, dir, "x", nil)
+	}
+	o := &rsync.Options{Recursive: true, OneFileSystem: true, Delete: rsync.DeleteDuring}
+	for _, p := range pairs {
+		for _, push := range []bool{true, false} {
+			write(t, dst, "not/there", nil)
+			_, err := run(t, p[0], p[1], push, src, dst, o, "-rx", "--delete")
+			t.Log(err)
+			for name, there := range map[string]bool{"file": true, "mounted": true, "mounted/x": false, "mounted-here/x": true, "not": false} {
+				_, err := os.Stat(filepath.Join(dst, name))
+				require.Equal(t, there, err == nil, "%v push=%v: %s", p, push, name)
+			}
+			require.NoError(t, os.RemoveAll(filepath.Join(dst, "mounted")))
+		}
+	}
+}
+
+// A limit on the bandwidth holds for whoever sends.
+func TestInterop_KeepsToTheBandwidth(t *testing.T) {
+	needRsync(t)
+	src := t.TempDir()
+	write(t, src, "x", random(1, 600<<10))
+	for _, p := range pairs {
+		for _, push := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s to %s push=%v", p[0], p[1], push), func(t *testing.T) {
+				t.Parallel()
+				begun := time.Now()
+				_, err := run(t, p[0], p[1], push, src, t.TempDir(), &rsync.Options{Recursive: true, Bandwidth: 1 << 20}, "-r", "--bwlimit=1024")
+				require.NoError(t, err)
+				require.Greater(t, time.Since(begun), 400*time.Millisecond)
+			})
+		}
+	}
 }

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/obskeep/obskeep/transfer/rsync/internal/flist"
 	"github.com/obskeep/obskeep/transfer/rsync/internal/sum"
 	"github.com/obskeep/obskeep/transfer/rsync/internal/wire"
@@ -65,10 +67,34 @@ func newSession(ctx context.Context, c Conn, o *Options) *session {
 	s := &session{conn: c, o: o}
 	s.r = wire.NewReader((*flushing)(s))
 	s.w = wire.NewWriter(c)
+	if o.Bandwidth > 0 {
+		s.w = wire.NewWriter(paced{ctx, c, rate.NewLimiter(rate.Limit(o.Bandwidth), pace)})
+	}
 	s.eager.Store(true)
 	after := context.AfterFunc(ctx, func() { c.Close() })
 	s.stop = func() { after() }
 	return s
+}
+
+// paced writes no faster than it may.
+type paced struct {
+	ctx   context.Context
+	w     io.Writer
+	limit *rate.Limiter
+}
+
+const pace = 4 << 10 // bytes at once
+
+func (p paced) Write(b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		part := b[n:min(n+pace, len(b))]
+		if err = p.limit.WaitN(p.ctx, len(part)); err == nil {
+			var m int
+			m, err = p.w.Write(part)
+			n += m
+		}
+	}
+	return n, err
 }
 
 // flushing is the connection as the reader sees it. Who waits for the far

@@ -17,6 +17,7 @@ type fileID struct{ dev, ino uint64 }
 // stat is what Go's FileInfo does not tell.
 type stat struct {
 	id           fileID
+	dev          uint64 // that it is on
 	nlink        uint64
 	uid, gid     uint32
 	major, minor uint32
@@ -28,7 +29,7 @@ func statOf(fi fs.FileInfo) stat {
 		return stat{nlink: 1}
 	}
 	return stat{
-		id: fileID{uint64(st.Dev), st.Ino}, nlink: uint64(st.Nlink), uid: st.Uid, gid: st.Gid,
+		id: fileID{uint64(st.Dev), st.Ino}, dev: uint64(st.Dev), nlink: uint64(st.Nlink), uid: st.Uid, gid: st.Gid,
 		major: unix.Major(uint64(st.Rdev)), minor: unix.Minor(uint64(st.Rdev)),
 	}
 }

@@ -10,6 +10,7 @@ type fileID struct{}
 // stat is what Go's FileInfo does not tell, nor Windows.
 type stat struct {
 	id           fileID
+	dev          uint64
 	nlink        uint64
 	uid, gid     uint32
 	major, minor uint32

@@ -427,7 +427,19 @@ func (t *tree) sameInfo(e *flist.Entry, fi fs.FileInfo) bool {
 	o, st := t.r.o, statOf(fi)
 	mode, _ := wireMode(fi.Mode())
 	return (!o.Perms || mode == e.Mode) && (!t.chowns() || (!o.Owner || st.uid == e.UID) && (!o.Group || st.gid == e.GID)) &&
-		(!o.Times || fi.ModTime().Unix() == e.Sec && (e.Nsec == 0 || uint32(fi.ModTime().Nanosecond()) == e.Nsec))
+		(!t.times(e) || fi.ModTime().Unix() == e.Sec && (e.Nsec == 0 || uint32(fi.ModTime().Nanosecond()) == e.Nsec))
+}
+
+// times reports whether the time of an entry is kept.
+func (t *tree) times(e *flist.Entry) bool {
+	switch o := t.r.o; e.Mode & modeType {
+	case modeDir:
+		return o.Times && !o.OmitDirTimes
+	case modeLink:
+		return o.Times && !o.OmitLinkTimes
+	default:
+		return o.Times
+	}
 }
 
 // chowns reports whether this process may give files to others.
@@ -457,7 +469,7 @@ func (t *tree) attributes(dir *os.Root, base string, e *flist.Entry) error {
 		}
 	}
 	if e.Mode&modeType == modeLink {
-		if o.Times {
+		if t.times(e) {
 			return linkTime(dir, base, timeOf(e))
 		}
 		return nil
@@ -467,7 +479,7 @@ func (t *tree) attributes(dir *os.Root, base string, e *flist.Entry) error {
 			return err
 		}
 	}
-	if o.Times {
+	if t.times(e) {
 		return dir.Chtimes(base, time.Time{}, timeOf(e))
 	}
 	return nil
