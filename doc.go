@@ -10,6 +10,7 @@
 //     transfer/dirstore is a local directory, transfer/sshstore another machine
 //     over SSH; transfer/keep keeps day folders; transfer/storetest is the contract
 //     of a store as a test suite; transfer/rsync is the rsync protocol.
+//   - vmimage: images of virtual machines; so far which stay and which may go.
 //   - diskspace: what is free, what fits, what may go, when it will be full.
 //   - report: what a run did, as text, HTML and JSON; report/mailer sends it and
 //     loses none.
@@ -18,6 +19,6 @@
 //     examples/rsyncserve serves one folder to rsync clients.
 //
 // Imports go down only: examples use everything, keep uses stores and pure
-// packages, and julian, diskspace, report and transfer themselves import the
-// standard library, golang.org/x and each other.
+// packages, and julian, vmimage, diskspace, report and transfer themselves import
+// the standard library, golang.org/x and each other.
 package obskeep

@@ -33,6 +33,7 @@ func TestImports_RootsBringInNothingHeavy(t *testing.T) {
 		"./report":           {module + "/report", module + "/julian", module + "/internal/"},
 		"./transfer":         {module + "/transfer", module + "/internal/", "golang.org/x/"},
 		"./transfer/keep":    {module + "/", "golang.org/x/"},
+		"./vmimage":          {module + "/vmimage"},
 		".":                  {module},
 		"./internal/durable": {module + "/internal/durable"},
 	}
