@@ -6,6 +6,7 @@ import (
 	"errors"
 	"hash"
 	"io"
+	"time"
 )
 
 // fetchMax is the size up to which a file that the destination has not is
@@ -19,17 +20,37 @@ func (r *run) fetch(ctx context.Context, tasks []*task, commits *commits) error 
 	if !ok {
 		return nil
 	}
-	var wants []Want
-	for _, t := range tasks {
-		if w, ok := r.want(ctx, t, commits); ok {
-			wants = append(wants, w)
+	for {
+		fctx, cancel := context.WithCancelCause(ctx)
+		var wants []Want
+		for _, t := range tasks {
+			if w, ok := r.want(ctx, t, commits, cancel); ok {
+				wants = append(wants, w)
+			}
+		}
+		var err error
+		if len(wants) > 0 {
+			err = src.Fetch(fctx, r.o.From, wants, len(r.plan.Steps))
+		}
+		vain := context.Cause(fctx) == errVain
+		cancel(nil)
+		if !vain {
+			return r.atOnce(ctx, "read", tasks, err)
 		}
 	}
-	if len(wants) == 0 {
-		return nil
-	}
-	return r.atOnce(ctx, "read", tasks, src.Fetch(ctx, r.o.From, wants, len(r.plan.Steps)))
 }
+
+// errVain ends a fetch in which the difference to a large file is looked for,
+// and it has nothing in common with what is wanted.
+var errVain = errors.New("nothing in common")
+
+// A search is in vain if so many bytes have come of which hardly any were there,
+// and more are to come, over a line so fast that they are sent sooner than looked for.
+const (
+	vainMin  = 64 << 20 // bytes
+	vainLeft = 64 << 20 // bytes
+	vainRate = 16 << 20 // bytes a second
+)
 
 // atOnce makes what a store says after many files an error for all, or none.
 func (r *run) atOnce(ctx context.Context, op string, tasks []*task, err error) error {
@@ -59,7 +80,7 @@ func (t *task) together() bool {
 }
 
 // want says how a file is to be fetched, if that is so.
-func (r *run) want(ctx context.Context, t *task, commits *commits) (w Want, ok bool) {
+func (r *run) want(ctx context.Context, t *task, commits *commits, cancel context.CancelCauseFunc) (w Want, ok bool) {
 	if !t.together() {
 		return w, false
 	}
@@ -76,7 +97,7 @@ func (r *run) want(ctx context.Context, t *task, commits *commits) (w Want, ok b
 		if _, err := up.Resume(ctx, func(Kept) (bool, error) { return false, nil }); err != nil {
 			return nil, errors.Join(err, up.Close())
 		}
-		f := &fetched{ctx: ctx, r: r, t: t, up: up, commits: commits}
+		f := &fetched{ctx: ctx, r: r, t: t, up: up, commits: commits, cancel: cancel, begun: time.Now()}
 		if cp, ok := up.(Copier); ok && old.Mode.IsRegular() && old.Size >= keptMin {
 			switch err := cp.Copy(ctx, true); {
 			case err == nil:
@@ -119,6 +140,8 @@ type fetched struct {
 	up      Upload
 	over    *overlay // nil if the upload is written from its beginning
 	commits *commits
+	cancel  context.CancelCauseFunc // of the fetch
+	begun   time.Time
 }
 
 // overlay is an upload that shares the blocks of the previous version, and of
@@ -147,7 +170,19 @@ func (f *fetched) Literal(p []byte) error {
 	}
 	next := f.t.tally
 	next.literal += int64(len(p))
+	if f.inVain(next) {
+		f.r.o.Logger.Debug("nothing in common", "file", f.t.info.Name)
+		f.t.alone = true
+		f.cancel(errVain)
+		return errVain
+	}
 	return f.write(p, next)
+}
+
+func (f *fetched) inVain(t tally) bool {
+	left := f.t.info.Size - t.literal - t.matched
+	return t.literal >= vainMin && t.matched < t.literal/16 && left >= vainLeft && f.t.old.Size >= hashMin &&
+		float64(t.literal) >= time.Since(f.begun).Seconds()*vainRate
 }
 
 func (f *fetched) Matched(p []byte, off int64) error {

@@ -204,6 +204,51 @@ func TestMirror_WritesOnlyWhatDiffersWhereBlocksCanBeShared(t *testing.T) {
 	}
 }
 
+// A file that has nothing in common with what is there is sent as it is, sooner
+// than all of it is searched, where the line is fast.
+func TestMirror_DoesNotSearchInVain(t *testing.T) {
+	t.Parallel()
+	const mib = 1 << 20
+	data := randomBytes(2, 132*mib)
+	for _, row := range []struct {
+		rule  string
+		pause time.Duration // for each MiB
+		same  int           // MiB of it that were there, first
+		calls int           // of Fetch
+		whole bool          // the file comes in the first
+	}{
+		{"fast, and nothing in common", 0, 0, 1, false},
+		{"fast, and something in common", 0, 5, 1, true},
+		{"slow", 70 * time.Millisecond, 0, 1, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			mem, dst := new(storetest.Mem), new(storetest.Mem)
+			mem.Put(transfer.Info{Name: "image", ModTime: later}, data)
+			dst.Put(transfer.Info{Name: "image", ModTime: noon}, make([]byte, 132*mib))
+			whole := false
+			src := &fetcher{Mem: mem, send: func(_ int, w transfer.Want, data []byte) error {
+				out, err := w.Create()
+				require.NoError(t, err)
+				for off := 0; off < len(data) && err == nil; off += mib {
+					time.Sleep(row.pause)
+					if piece := data[off : off+mib]; off < row.same*mib {
+						err = out.Matched(piece, int64(off+1))
+					} else {
+						err = out.Literal(piece)
+					}
+				}
+				whole = err == nil
+				return errors.Join(err, out.Done(err))
+			}}
+			_, err := transfer.Mirror(t.Context(), dst, src, &transfer.Options{Verify: transfer.VerifyNone})
+			require.NoError(t, err, row.rule)
+			require.Equal(t, row.whole, whole, row.rule)
+			require.Equal(t, row.calls, src.calls, row.rule)
+			require.True(t, bytes.Equal(data, dst.Data("image")), row.rule)
+		})
+	}
+}
+
 // What changed in the middle of a large file comes as the difference where the
 // far side has rsync, and with times to the nanosecond; where it has not, the
 // tree is the same all the same.
