@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -218,32 +219,68 @@ type task struct {
 
 func (r *run) all(ctx context.Context) error {
 	touched := r.touched()
+	levels := r.levels()
 	blocked := make(map[string]bool) // directories that cannot be made
-	for _, s := range r.plan.Steps {
-		if !s.Info.Mode.IsDir() {
-			continue
-		}
-		ok := !blocked[path.Dir(s.Info.Name)]
-		if ok {
-			var err error
-			if ok, err = r.openDir(ctx, s, touched[s.Info.Name]); err != nil {
-				return err
+	for _, level := range levels {
+		oks := make([]bool, len(level))
+		err := sideBySide(ctx, level, func(ctx context.Context, i int, s Step) (err error) {
+			if !blocked[path.Dir(s.Info.Name)] {
+				oks[i], err = r.openDir(ctx, s, touched[s.Info.Name])
 			}
+			return err
+		})
+		if err != nil {
+			return err
 		}
-		blocked[s.Info.Name] = !ok
+		for i, s := range level {
+			blocked[s.Info.Name] = !oks[i]
+		}
 	}
 	if err := r.entries(ctx, blocked); err != nil {
 		return err
 	}
 	// Last and from the bottom up: every entry made changes its directory.
-	for _, s := range slices.Backward(r.plan.Steps) {
-		if s.Info.Mode.IsDir() && (s.Action != Leave || touched[s.Info.Name]) && !blocked[s.Info.Name] {
-			if err := r.setInfo(ctx, s); err != nil {
-				return err
+	for _, level := range slices.Backward(levels) {
+		err := sideBySide(ctx, level, func(ctx context.Context, _ int, s Step) error {
+			if (s.Action != Leave || touched[s.Info.Name]) && !blocked[s.Info.Name] {
+				return r.setInfo(ctx, s)
 			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return context.Cause(ctx)
+}
+
+// levels are the directories, level by level from the top.
+func (r *run) levels() (levels [][]Step) {
+	for _, s := range r.plan.Steps {
+		if !s.Info.Mode.IsDir() {
+			continue
+		}
+		depth := 0
+		if s.Info.Name != "." {
+			depth = 1 + strings.Count(s.Info.Name, "/")
+		}
+		for len(levels) <= depth {
+			levels = append(levels, nil)
+		}
+		levels[depth] = append(levels[depth], s)
+	}
+	return levels
+}
+
+// sideBySide calls f for the directories of a level. On a long line one after the
+// other would take longer than all that is in them.
+func sideBySide(ctx context.Context, level []Step, f func(ctx context.Context, i int, s Step) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(32)
+	for i, s := range level {
+		g.Go(func() error { return f(ctx, i, s) })
+	}
+	return g.Wait()
 }
 
 // openDir makes a directory that is missing. Whoever may not write into a
