@@ -33,7 +33,8 @@ func TestImports_RootsBringInNothingHeavy(t *testing.T) {
 		"./report":           {module + "/report", module + "/julian", module + "/internal/"},
 		"./transfer":         {module + "/transfer", module + "/internal/", "golang.org/x/"},
 		"./transfer/keep":    {module + "/", "golang.org/x/"},
-		"./vmimage":          {module + "/vmimage"},
+		"./vmimage":          {module + "/", "golang.org/x/"},
+		"./vmimage/virt":     {module + "/vmimage/virt"},
 		".":                  {module},
 		"./internal/durable": {module + "/internal/durable"},
 	}
@@ -50,12 +51,14 @@ func TestImports_RootsBringInNothingHeavy(t *testing.T) {
 func TestImports_HeavyModulesStayInTheirLeaves(t *testing.T) {
 	t.Parallel()
 	leaves := map[string][]string{
-		"golang.org/x/crypto/ssh":        {"transfer/sshstore"},
-		"github.com/pkg/sftp":            {"transfer/sshstore"},
-		"github.com/skeema/knownhosts":   {"transfer/sshstore"},
-		"github.com/wneessen/go-mail":    {"report/mailer"},
-		"github.com/BurntSushi/toml":     {"examples"},
-		"github.com/schollz/progressbar": {"examples"},
+		"golang.org/x/crypto/ssh":            {"transfer/sshstore"},
+		"github.com/pkg/sftp":                {"transfer/sshstore"},
+		"github.com/skeema/knownhosts":       {"transfer/sshstore"},
+		"github.com/wneessen/go-mail":        {"report/mailer"},
+		"github.com/digitalocean/go-libvirt": {"vmimage/virt/libvirt"},
+		"github.com/lima-vm/go-qcow2reader":  {"vmimage/disk"},
+		"github.com/BurntSushi/toml":         {"examples"},
+		"github.com/schollz/progressbar":     {"examples"},
 	}
 	cmd := exec.Command("go", "list", "-f", "{{.ImportPath}} {{join .Imports \" \"}}", "./...")
 	cmd.Stderr = t.Output()
