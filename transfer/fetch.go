@@ -4,14 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"hash"
 	"io"
 	"time"
 )
-
-// fetchMax is the size up to which a file that the destination has not is
-// sent with others. A larger one alone fills the line, and is resumed.
-const fetchMax = 8 << 20
 
 // fetch has the source send all at once what it can. What it does not send, for
 // whatever reason, is left for each, which finds out why.
@@ -40,45 +35,6 @@ func (r *run) fetch(ctx context.Context, tasks []*task, commits *commits) error 
 	}
 }
 
-// errVain ends a fetch in which the difference to a large file is looked for,
-// and it has nothing in common with what is wanted.
-var errVain = errors.New("nothing in common")
-
-// A search is in vain if so many bytes have come of which hardly any were there,
-// and more are to come, over a line so fast that they are sent sooner than looked for.
-const (
-	vainMin  = 64 << 20 // bytes
-	vainLeft = 64 << 20 // bytes
-	vainRate = 16 << 20 // bytes a second
-)
-
-// atOnce makes what a store says after many files an error for all, or none.
-func (r *run) atOnce(ctx context.Context, op string, tasks []*task, err error) error {
-	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case errors.Is(err, ErrLost):
-		r.lost = tasks[0]
-		return &opError{op, err}
-	case err != nil:
-		r.o.Logger.Debug("not all was sent at once", "err", err)
-	}
-	return nil
-}
-
-// together reports whether a file had better be sent with others.
-func (t *task) together() bool {
-	switch {
-	case t.Action != Send || t.alone || t.handed:
-		return false
-	case t.old.Mode.IsRegular() && t.old.Size >= hashMin && t.old.Size < t.info.Size:
-		return false // it may have grown only
-	case t.old.Size < hashMin && t.info.Size > fetchMax:
-		return false
-	}
-	return true
-}
-
 // want says how a file is to be fetched, if that is so.
 func (r *run) want(ctx context.Context, t *task, commits *commits, cancel context.CancelCauseFunc) (w Want, ok bool) {
 	if !t.together() {
@@ -97,6 +53,8 @@ func (r *run) want(ctx context.Context, t *task, commits *commits, cancel contex
 		if _, err := up.Resume(ctx, func(Kept) (bool, error) { return false, nil }); err != nil {
 			return nil, errors.Join(err, up.Close())
 		}
+		r.set(&t.tally, tally{}) // it may have come before, and not have been committed
+		t.afar = true
 		f := &fetched{ctx: ctx, r: r, t: t, up: up, commits: commits, cancel: cancel, begun: time.Now()}
 		if cp, ok := up.(Copier); ok && old.Mode.IsRegular() && old.Size >= keptMin {
 			switch err := cp.Copy(ctx, true); {
@@ -144,26 +102,6 @@ type fetched struct {
 	begun   time.Time
 }
 
-// overlay is an upload that shares the blocks of the previous version, and of
-// which only what differs is written.
-type overlay struct {
-	to   Copier
-	hash hash.Hash // of the first n bytes
-	n    int64
-}
-
-func (o *overlay) Write(p []byte) (int, error) {
-	n, err := o.to.WriteAt(p, o.n)
-	o.leave(p[:n])
-	return n, err
-}
-
-// leave passes over bytes that are there.
-func (o *overlay) leave(p []byte) {
-	o.hash.Write(p)
-	o.n += int64(len(p))
-}
-
 func (f *fetched) Literal(p []byte) error {
 	if err := f.r.await(f.ctx, len(p)); err != nil {
 		return err
@@ -177,12 +115,6 @@ func (f *fetched) Literal(p []byte) error {
 		return errVain
 	}
 	return f.write(p, next)
-}
-
-func (f *fetched) inVain(t tally) bool {
-	left := f.t.info.Size - t.literal - t.matched
-	return t.literal >= vainMin && t.matched < t.literal/16 && left >= vainLeft && f.t.old.Size >= hashMin &&
-		float64(t.literal) >= time.Since(f.begun).Seconds()*vainRate
 }
 
 func (f *fetched) Matched(p []byte, off int64) error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"path"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -122,6 +123,83 @@ func TestMirror_FetchesWhatCanBeSentAtOnce(t *testing.T) {
 			})
 		}
 	}
+}
+
+// What was sent at once, and is lost with the connection before it is under its
+// name, is sent so again.
+func TestMirror_FetchesAgainWhatWasLostBeforeItsCommit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		src := &fetcher{Mem: new(storetest.Mem), send: func(_ int, w transfer.Want, data []byte) error { return deliver(w, data, nil) }}
+		src.Put(transfer.Info{Name: "a", ModTime: noon}, []byte("bytes of a"))
+		asked := 0
+		src.Fault = func(op, name string) error {
+			if op == "stat" && name == "a" {
+				if asked++; asked == 1 {
+					return transfer.ErrLost
+				}
+			}
+			require.NotEqual(t, "open", op, "it is sent alone")
+			return nil
+		}
+		res, err := transfer.Mirror(t.Context(), groupMem{new(storetest.Mem)}, src, nil)
+		require.NoError(t, err)
+		require.Equal(t, 2, src.calls)
+		require.Equal(t, transfer.Stats{Size: 10, Literal: 10, Files: 1, Copied: 1, Verified: 1}, res.Stats)
+	})
+}
+
+// groupTaker is a store that commits in groups, and takes nothing before the
+// upload of one file is closed.
+type groupTaker struct {
+	groupMem
+	file   string
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (g *groupTaker) Create(ctx context.Context, info transfer.Info) (transfer.Upload, error) {
+	up, err := g.groupMem.Create(ctx, info)
+	if err == nil && info.Name == g.file {
+		up = &closing{up, func() { g.once.Do(func() { close(g.closed) }) }}
+	}
+	return up, err
+}
+
+func (g *groupTaker) Take(context.Context, string, []transfer.Offer, bool) error {
+	<-g.closed
+	return nil
+}
+
+type closing struct {
+	transfer.Upload
+	closed func()
+}
+
+func (c *closing) Close() error {
+	defer c.closed()
+	return c.Upload.Close()
+}
+
+// What has been handed over to be committed is left alone by what else goes on,
+// and is sent again if it is found to have changed.
+func TestMirror_LeavesToAGroupWhatIsInIt(t *testing.T) {
+	t.Parallel()
+	mem := new(storetest.Mem)
+	mem.Put(transfer.Info{Name: "a", ModTime: noon}, []byte("old"))
+	mem.Put(transfer.Info{Name: "b", ModTime: noon}, []byte("b"))
+	src := &fetcher{Mem: mem, send: func(_ int, w transfer.Want, data []byte) error {
+		if w.Name == "b" {
+			return nil
+		}
+		mem.Put(transfer.Info{Name: "a", ModTime: later}, []byte("new"))
+		return deliver(w, data, nil)
+	}}
+	dst := &groupTaker{groupMem: groupMem{new(storetest.Mem)}, file: "a", closed: make(chan struct{})}
+	_, err := transfer.Mirror(t.Context(), dst, src, nil)
+	require.NoError(t, err)
+	require.Equal(t, "new", string(dst.Data("a")))
+	require.Equal(t, "b", string(dst.Data("b")))
 }
 
 // sharer is a store whose copies share blocks, and which counts what is written

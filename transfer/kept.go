@@ -137,7 +137,7 @@ func (c *copier) forget(name string) {
 // keep keeps the sums of a file that has been sent. That they could not be kept
 // costs time when the file changes, nothing else.
 func (c *copier) keep(ctx context.Context, d *delivery, sum sha256Sum) {
-	if c.o.Signatures == "" || d.info.Size < keptMin {
+	if c.o.Signatures == "" || d.info.Size < keptMin || d.afar {
 		return
 	}
 	err := func() error {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/obskeep/obskeep/transfer"
 	"github.com/obskeep/obskeep/transfer/sshstore/sshtest"
+	"github.com/obskeep/obskeep/transfer/storetest"
 )
 
 const imageSize = 17<<20 + 1000
@@ -193,6 +194,38 @@ func TestMirror_KeepsSignaturesOfLargeFilesOnly(t *testing.T) {
 	_, err = transfer.Mirror(t.Context(), local(t, dst), local(t, src), o)
 	require.NoError(t, err)
 	require.True(t, strings.HasSuffix(only(t, signatures, "*"), ".sums"))
+}
+
+// What is not at hand is not opened once more for its signature.
+func TestMirror_KeepsNoSignatureOfWhatIsFarAway(t *testing.T) {
+	t.Parallel()
+	for _, fetch := range []bool{false, true} {
+		mem := new(storetest.Mem)
+		mem.Put(transfer.Info{Name: "large", ModTime: noon}, randomBytes(1, 16<<20))
+		opened := 0
+		mem.Fault = func(op, _ string) error {
+			if op == "open" {
+				opened++
+			}
+			return nil
+		}
+		dst := new(storetest.Mem)
+		var src transfer.Store = mem
+		if fetch {
+			dst.Put(transfer.Info{Name: "large", ModTime: later}, randomBytes(2, 16<<20))
+			src = &fetcher{Mem: mem, send: func(_ int, w transfer.Want, data []byte) error { return deliver(w, data, nil) }}
+		}
+		signatures := filepath.Join(t.TempDir(), "s")
+		_, err := transfer.Mirror(t.Context(), dst, src, &transfer.Options{Signatures: signatures})
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(mem.Data("large"), dst.Data("large")))
+		require.NoDirExists(t, signatures)
+		if fetch {
+			require.Zero(t, opened)
+		} else {
+			require.Equal(t, 1, opened)
+		}
+	}
 }
 
 // Of a signature in which any bit is wrong, or that is shorter or longer,

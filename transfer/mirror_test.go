@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
@@ -464,6 +466,38 @@ func TestMirror_HasSeveralFilesInFlight(t *testing.T) {
 	_, err := transfer.Mirror(t.Context(), new(storetest.Mem), src, &transfer.Options{Workers: workers})
 	require.NoError(t, err)
 	require.Equal(t, int32(workers), most.Load())
+}
+
+// The directories of one level are made, and get their times, side by side:
+// each takes a round trip.
+func TestMirror_MakesDirectoriesSideBySide(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const trip = time.Second
+		src, dst := new(storetest.Mem), new(storetest.Mem)
+		for _, dir := range []string{"a", "b", "c", "d", "e", "a/x", "a/y", "b/x", "b/y"} {
+			require.NoError(t, src.Mkdir(t.Context(), transfer.Info{Name: dir, Mode: 0o755}))
+		}
+		begun := make(map[string]time.Duration) // of each call, by when
+		var mu sync.Mutex
+		start := time.Now()
+		dst.Fault = func(op, name string) error {
+			if op == "mkdir" || op == "setinfo" {
+				mu.Lock()
+				begun[op+" "+name] = time.Since(start)
+				mu.Unlock()
+				time.Sleep(trip)
+			}
+			return nil
+		}
+		_, err := transfer.Mirror(t.Context(), dst, src, nil)
+		require.NoError(t, err)
+		want := map[string]time.Duration{"setinfo .": 4 * trip}
+		for dir, depth := range map[string]time.Duration{"a": 0, "b": 0, "c": 0, "d": 0, "e": 0, "a/x": 1, "a/y": 1, "b/x": 1, "b/y": 1} {
+			want["mkdir "+dir], want["setinfo "+dir] = depth*trip, (3-depth)*trip
+		}
+		require.Empty(t, cmp.Diff(want, begun))
+	})
 }
 
 // The totals that Progress gets are those of one goroutine, the caller's, and

@@ -29,12 +29,12 @@ func (s *scan) sum() sha256Sum { return sha256Sum(s.states[len(s.states)-1].Sum(
 // scanSource reads a source that is at hand; nil for any other. old is what the
 // destination has.
 func (d *delivery) scanSource(ctx context.Context, old *blockSums) (*scan, error) {
-	r, err := d.src.open(ctx, 0)
+	r, err := d.open(ctx, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	if _, ok := r.(io.ReaderAt); !ok {
+	if d.afar {
 		return nil, nil
 	}
 	s := &scan{blockSums: blockSums{size: d.info.Size, modTime: d.info.ModTime, block: keptBlock(d.info.Size)}}

@@ -128,8 +128,9 @@ type TreeLister interface {
 
 // Fetcher is a Store that can send many files at once, each as the difference
 // to what the destination has. A file that is not what is wanted any more is
-// not created; after an error others may not have been either. The directory
-// has about so many entries.
+// not created; after an error others may not have been either. Whatever was
+// created is Done when Fetch returns. entries is about how many the directory
+// has, with all below it.
 type Fetcher interface {
 	Fetch(ctx context.Context, dir string, wants []Want, entries int) error
 }

@@ -36,7 +36,7 @@ func (r *run) offer(ctx context.Context, t *task) Offer {
 		if t.alone {
 			return nil, ErrChanged
 		}
-		in, err := t.src.open(ctx, 0)
+		in, err := t.open(ctx, 0)
 		if err != nil {
 			return nil, err
 		}

@@ -12,7 +12,7 @@ import (
 // Push sends what the paths of root name to the server at the other end of c,
 // which was started with [Options.ServerArgs]. The server stores it; how
 // durable it is when Push returns is the server's affair (option Fsync).
-// The end of ctx closes c. The result is never nil.
+// The end of ctx closes c, and so may an error. The result is never nil.
 func Push(ctx context.Context, c Conn, root *os.Root, o *Options, paths ...string) (*Result, error) {
 	return client(ctx, c, o, true, func(s *session) error {
 		if s.o.sendsFilters() {
@@ -27,7 +27,7 @@ func Push(ctx context.Context, c Conn, root *os.Root, o *Options, paths ...strin
 // Pull makes the directory dest of root, or the file, what the server at the
 // other end of c sends; it was started with [Options.ServerArgs]. With the
 // option Fsync every file and its name are durable when Pull returns.
-// The end of ctx closes c. The result is never nil.
+// The end of ctx closes c, and so may an error. The result is never nil.
 func Pull(ctx context.Context, c Conn, root *os.Root, dest string, o *Options) (*Result, error) {
 	return client(ctx, c, o, false, func(s *session) error {
 		r, err := s.askForList()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -103,6 +104,54 @@ func TestFetch_BringsWhatIsWanted(t *testing.T) {
 			}
 			require.Len(t, got, len(names))
 			require.Greater(t, matched, 8000)
+		}
+	})
+}
+
+// unclosed is a connection that tells whether it was closed.
+type unclosed struct {
+	rsync.Conn
+	closed atomic.Bool
+}
+
+func (c *unclosed) CloseWrite() error { return c.Conn.(interface{ CloseWrite() error }).CloseWrite() }
+
+func (c *unclosed) Close() error {
+	c.closed.Store(true)
+	return c.Conn.Close()
+}
+
+// A session that ends well leaves the connection to the caller, to whom the far
+// side may still have to tell how it has ended.
+func TestClient_LeavesTheConnectionOpen(t *testing.T) {
+	needRsync(t)
+	src := t.TempDir()
+	sample(t, src)
+	bothServers(t, func(t *testing.T, server peer) {
+		o := rsync.ListOptions()
+		there, here := t.TempDir(), t.TempDir()
+		near, err := os.OpenRoot(here)
+		require.NoError(t, err)
+		defer near.Close()
+		for name, row := range map[string]struct {
+			dir     string
+			pull    bool
+			session func(c rsync.Conn) error
+		}{
+			"list": {src, true, func(c rsync.Conn) error { return rsync.List(t.Context(), c, func(rsync.Entry) {}) }},
+			"pull": {src, true, func(c rsync.Conn) error {
+				_, err := rsync.Pull(t.Context(), c, near, ".", o)
+				return err
+			}},
+			"push": {there, false, func(c rsync.Conn) error {
+				_, err := rsync.Push(t.Context(), c, near, o, ".")
+				return err
+			}},
+		} {
+			c := &unclosed{Conn: dial(t, server, row.dir, o.ServerArgs(row.pull, row.dir+"/"))}
+			require.NoError(t, row.session(c), name)
+			require.False(t, c.closed.Load(), name)
+			c.Close()
 		}
 	})
 }

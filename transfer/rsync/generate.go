@@ -56,7 +56,9 @@ func (r *receiver) nextList(ctx context.Context) (l *list) {
 	}
 	l, r.waiting[0] = r.waiting[0], nil
 	r.waiting = r.waiting[1:]
-	r.ahead -= len(l.entries)
+	if l.dir != nil { // the first was never ahead
+		r.ahead -= len(l.entries)
+	}
 	r.unended = append(r.unended, l)
 	return l
 }

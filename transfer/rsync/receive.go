@@ -112,11 +112,18 @@ func (r *receiver) run(ctx context.Context) error {
 	r.first = nil
 	r.eager.Store(false) // whoever writes flushes
 	g, ctx := errgroup.WithContext(ctx)
-	stop := context.AfterFunc(ctx, func() { r.conn.Close() })
-	defer stop()
-	g.Go(func() error { return r.generate(ctx) })
-	g.Go(r.write)
-	g.Go(func() error { return r.read(ctx) })
+	work := func(f func() error) {
+		g.Go(func() error {
+			err := f()
+			if err != nil {
+				r.conn.Close() // the others wait for the far side
+			}
+			return err
+		})
+	}
+	work(func() error { return r.generate(ctx) })
+	work(r.write)
+	work(func() error { return r.read(ctx) })
 	err := g.Wait()
 	r.building.Wait()
 	r.making.Wait()

@@ -1,17 +1,14 @@
 package rsync
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/obskeep/obskeep/transfer/rsync/internal/filter"
 	"github.com/obskeep/obskeep/transfer/rsync/internal/flist"
@@ -34,12 +31,6 @@ type tree struct {
 	groups  []*group                // with more than one
 	doomed  []doomed
 	deleted [5]int32
-}
-
-// group is a group of hard links. The first gets the data, if any.
-type group struct {
-	first string
-	more  []string
 }
 
 // makeTree makes the directory dest of root, or the file, what is sent.
@@ -169,24 +160,6 @@ func (t *tree) isBlocked(e *flist.Entry) bool {
 	return false
 }
 
-// isLater reports whether an entry is a hard link to one before it. These wait
-// until all files have come. The lists are forgotten meanwhile.
-func (t *tree) isLater(e *flist.Entry) bool {
-	if !t.r.o.HardLinks || e.IsDir() || e.Extra == nil || e.Link < 0 {
-		return false
-	}
-	name := strings.Clone(e.Name)
-	g := t.links[e.Link]
-	if g == nil {
-		t.links[e.Link] = &group{first: name}
-		return false
-	}
-	if g.more = append(g.more, name); len(g.more) == 1 {
-		t.groups = append(t.groups, g)
-	}
-	return true
-}
-
 // lstat describes what is under a name of root; nil if nothing is.
 func (t *tree) lstat(name string) (fs.FileInfo, error) {
 	dir, base, err := t.enter(name)
@@ -277,310 +250,6 @@ func (t *tree) dir(e *flist.Entry) error {
 	return nil
 }
 
-// unchanged reports whether what is there is what the entry says.
-func (t *tree) unchanged(name string, e *flist.Entry, fi fs.FileInfo) bool {
-	o := t.r.o
-	switch {
-	case fi.Size() != e.Size:
-		return false
-	case o.Checksum:
-		return e.Extra != nil && t.sameSum(name, e.Extra.Sum)
-	case o.SizeOnly:
-		return true
-	case o.IgnoreTimes:
-		return false
-	}
-	return sameTime(fi.ModTime(), e)
-}
-
-// sameTime compares whole seconds, unless both sides know better.
-func sameTime(t time.Time, e *flist.Entry) bool {
-	if t.Unix() != e.Sec {
-		return false
-	}
-	return t.Nanosecond() == 0 || e.Nsec == 0 || uint32(t.Nanosecond()) == e.Nsec
-}
-
-func (t *tree) sameSum(name string, want []byte) bool {
-	h := t.r.sum.NewList()
-	err := t.in(name, func(dir *os.Root, base string) error {
-		f, err := openFile(dir, base)
-		if err != nil {
-			return err
-		}
-		_, err = io.Copy(h, f)
-		return errors.Join(err, f.Close())
-	})
-	return err == nil && bytes.Equal(h.Sum(nil), want)
-}
-
-// file decides about one file; nil if it needs no data.
-func (t *tree) file(e *flist.Entry) (*job, error) {
-	o := t.r.o
-	name := t.name(e.Name)
-	fi, err := t.lstat(name)
-	if err != nil {
-		return nil, err
-	}
-	j := &job{kind: basisFile}
-	switch {
-	case fi == nil && o.Existing, fi != nil && o.IgnoreExisting:
-		return nil, nil
-	case fi != nil && fi.Mode().IsRegular():
-		switch {
-		case o.Update && newer(fi, e):
-			return nil, nil
-		case (o.Append || o.AppendBlind) && fi.Size() >= e.Size:
-			return nil, nil
-		case t.unchanged(name, e, fi):
-			if o.DryRun {
-				return nil, nil
-			}
-			return nil, t.setInfo(name, e, fi)
-		}
-		j.basis = t.open(name)
-	case fi != nil && fi.IsDir():
-		if !o.Force && o.Delete == DeleteNone {
-			return nil, errors.New("a directory is in the way")
-		}
-		if !o.DryRun {
-			if err := t.remove(name, fi.Mode()); err != nil {
-				return nil, err
-			}
-		}
-	}
-	if fi == nil {
-		j.flags = itemNew
-		if linked, err := t.linkUnchanged(name, e); linked || err != nil {
-			return nil, err
-		}
-	}
-	if o.PartialDir != "" {
-		part := path.Join(path.Dir(name), o.PartialDir, path.Base(name))
-		if fi, err := t.lstat(part); err == nil && fi != nil && fi.Mode().IsRegular() {
-			j.kind, j.basis = basisPartial, t.open(part)
-		}
-	}
-	if o.WholeFile {
-		j.basis, j.kind = nil, basisFile
-	}
-	j.create = func() (Output, error) { return t.create(name, e, fi) }
-	return j, nil
-}
-
-func newer(fi fs.FileInfo, e *flist.Entry) bool {
-	sec := fi.ModTime().Unix()
-	return sec > e.Sec || sec == e.Sec && uint32(fi.ModTime().Nanosecond()) > e.Nsec && e.Nsec != 0
-}
-
-// open opens a basis when it is wanted.
-func (t *tree) open(name string) func() (Basis, error) {
-	return func() (Basis, error) {
-		d := <-t.free
-		defer func() { t.free <- d }()
-		f, err := d.open(name)
-		if err != nil {
-			return nil, err
-		}
-		fi, err := f.Stat()
-		if err != nil {
-			return nil, errors.Join(err, f.Close())
-		}
-		return fileBasis{f, fi.Size()}, nil
-	}
-}
-
-type fileBasis struct {
-	*os.File
-	size int64
-}
-
-func (b fileBasis) Size() int64 { return b.size }
-
-// linkUnchanged makes a new file a link to an unchanged one of an earlier copy.
-func (t *tree) linkUnchanged(name string, e *flist.Entry) (bool, error) {
-	if t.r.o.LinkDest == "" {
-		return false, nil
-	}
-	other := inRoot(t.r.o.LinkDest)
-	if !path.IsAbs(t.r.o.LinkDest) {
-		other = inRoot(path.Join(t.at, t.r.o.LinkDest))
-	}
-	other = path.Join(other, e.Name)
-	fi, err := t.root.Lstat(other)
-	if err != nil || !fi.Mode().IsRegular() || !t.unchanged(other, e, fi) || !t.sameInfo(e, fi) {
-		return false, nil
-	}
-	if t.r.o.DryRun {
-		return true, nil
-	}
-	if err := t.root.Link(other, name); err != nil {
-		return false, nil // too many links, another file system: then it is sent
-	}
-	t.r.count(func(s *Stats) { s.Made++ })
-	return true, nil
-}
-
-// sameInfo reports whether a file has the attributes of an entry, as far as
-// they are kept.
-func (t *tree) sameInfo(e *flist.Entry, fi fs.FileInfo) bool {
-	o, st := t.r.o, statOf(fi)
-	mode, _ := wireMode(fi.Mode())
-	return (!o.Perms || mode == e.Mode) && (!t.chowns() || (!o.Owner || st.uid == e.UID) && (!o.Group || st.gid == e.GID)) &&
-		(!t.times(e) || fi.ModTime().Unix() == e.Sec && (e.Nsec == 0 || uint32(fi.ModTime().Nanosecond()) == e.Nsec))
-}
-
-// times reports whether the time of an entry is kept.
-func (t *tree) times(e *flist.Entry) bool {
-	switch o := t.r.o; e.Mode & modeType {
-	case modeDir:
-		return o.Times && !o.OmitDirTimes
-	case modeLink:
-		return o.Times && !o.OmitLinkTimes
-	default:
-		return o.Times
-	}
-}
-
-// chowns reports whether this process may give files to others.
-func (t *tree) chowns() bool { return os.Geteuid() == 0 }
-
-// setInfo gives a file of the tree, described by fi, the attributes it lacks.
-func (t *tree) setInfo(name string, e *flist.Entry, fi fs.FileInfo) error {
-	if t.r.o.DryRun || t.sameInfo(e, fi) {
-		return nil
-	}
-	return t.in(name, func(dir *os.Root, base string) error { return t.attributes(dir, base, e) })
-}
-
-// attributes gives a name the attributes of an entry, as far as they are kept.
-func (t *tree) attributes(dir *os.Root, base string, e *flist.Entry) error {
-	o := t.r.o
-	if (o.Owner || o.Group) && t.chowns() {
-		uid, gid := -1, -1
-		if o.Owner {
-			uid = int(e.UID)
-		}
-		if o.Group {
-			gid = int(e.GID)
-		}
-		if err := dir.Lchown(base, uid, gid); err != nil {
-			return err
-		}
-	}
-	if e.Mode&modeType == modeLink {
-		if t.times(e) {
-			return linkTime(dir, base, timeOf(e))
-		}
-		return nil
-	}
-	if o.Perms {
-		if err := dir.Chmod(base, permissions(e.Mode)); err != nil {
-			return err
-		}
-	}
-	if t.times(e) {
-		return dir.Chtimes(base, time.Time{}, timeOf(e))
-	}
-	return nil
-}
-
-func timeOf(e *flist.Entry) time.Time { return time.Unix(e.Sec, int64(e.Nsec)) }
-
-// unwanted says why an entry is not made; "" if it is.
-func unwanted(o *Options, mode uint32) string {
-	switch mode & modeType {
-	case modeDir, modeFile:
-		return ""
-	case modeLink:
-		if !o.Links {
-			return "a symbolic link"
-		}
-	case modeBlock, modeChar:
-		if !o.Devices {
-			return "a device"
-		}
-	default:
-		if !o.Specials {
-			return "a named pipe or a socket"
-		}
-	}
-	return ""
-}
-
-// special makes a link, a device, a pipe or a socket.
-func (t *tree) special(e *flist.Entry) error {
-	o := t.r.o
-	if reason := unwanted(o, e.Mode); reason != "" {
-		t.r.skip(e.Name, reason)
-		return nil
-	}
-	name := t.name(e.Name)
-	fi, err := t.lstat(name)
-	if err != nil {
-		return err
-	}
-	if fi == nil && o.Existing || fi != nil && o.IgnoreExisting {
-		return nil
-	}
-	if fi != nil && fi.IsDir() {
-		if !o.Force && o.Delete == DeleteNone {
-			return errors.New("a directory is in the way")
-		}
-		if !o.DryRun {
-			if err := t.remove(name, fi.Mode()); err != nil {
-				return err
-			}
-		}
-		fi = nil
-	}
-	isLink := e.Mode&modeType == modeLink
-	if fi != nil {
-		mode, _ := wireMode(fi.Mode())
-		same := mode&modeType == e.Mode&modeType
-		switch {
-		case isLink && same:
-			err := t.in(name, func(dir *os.Root, base string) error {
-				target, err := dir.Readlink(base)
-				same = target == e.Extra.Target
-				return err
-			})
-			same = same && err == nil
-		case same && e.Mode&modeType != modePipe && e.Mode&modeType != modeSocket && e.Extra != nil:
-			st := statOf(fi)
-			same = st.major == e.Extra.Major && st.minor == e.Extra.Minor
-		}
-		if same {
-			return t.setInfo(name, e, fi)
-		}
-	}
-	if o.DryRun {
-		return nil
-	}
-	dir, base, err := t.enter(name)
-	if err != nil {
-		return err
-	}
-	temp := tempName(base)
-	if isLink {
-		err = dir.Symlink(e.Extra.Target, temp)
-	} else {
-		err = makeNode(dir, temp, e)
-	}
-	if err != nil {
-		return err
-	}
-	err = t.attributes(dir, temp, e)
-	if err == nil || isLink && errors.Is(err, errors.ErrUnsupported) {
-		err = dir.Rename(temp, base)
-	}
-	if err != nil {
-		return errors.Join(err, dir.Remove(temp))
-	}
-	t.r.count(func(s *Stats) { s.Made++ })
-	return nil
-}
-
 // late links what is linked, deletes what is to be deleted late, and gives the
 // directories their attributes.
 func (t *tree) late(ctx context.Context) ([5]int32, error) {
@@ -624,40 +293,5 @@ func (t *tree) finish(e *flist.Entry) error {
 			err = syncDir(dir, base) // the links made in it, too
 		}
 		return err
-	})
-}
-
-// link makes the members of a group links to its first.
-func (t *tree) link(g *group) {
-	first := t.name(g.first)
-	fi, err := t.lstat(first)
-	for _, entry := range g.more {
-		if err != nil || fi == nil {
-			t.r.fail(entry, fmt.Errorf("%s, to which it is a link, is not there", quote(g.first)))
-			continue
-		}
-		name := t.name(entry)
-		if now, err := t.lstat(name); err == nil && now != nil && os.SameFile(now, fi) {
-			continue
-		}
-		if err := t.linkTo(first, name); err != nil {
-			t.r.fail(entry, bare(err))
-			continue
-		}
-		t.r.count(func(s *Stats) { s.Made++ })
-	}
-}
-
-// linkTo makes name a link to first, in place of what file is there.
-func (t *tree) linkTo(first, name string) error {
-	return t.in(name, func(dir *os.Root, base string) error {
-		temp := tempName(base)
-		if err := t.root.Link(first, path.Join(path.Dir(name), temp)); err != nil {
-			return err
-		}
-		if err := dir.Rename(temp, base); err != nil {
-			return errors.Join(err, dir.Remove(temp))
-		}
-		return nil
 	})
 }

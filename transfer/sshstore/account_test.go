@@ -146,6 +146,24 @@ func TestHashPrefix_DoesNotBelieveAShellThatSeesOtherFiles(t *testing.T) {
 	require.False(t, canHash(t, s))
 }
 
+// Of a file that grows while it is hashed, the hash is that of the bytes asked for.
+func TestHashPrefix_HashesNoMoreThanAsked(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	x := filepath.Join(dir, "x")
+	grow := "test ! -e " + x + " || printf more >> " + x + "\nexec $real \"$@\""
+	s := open(t, sshtest.Start(t, sshtest.Instead(t, "openssl", grow)).Config(), dir)
+	works(t, s)
+	require.True(t, canHash(t, s))
+	require.NoError(t, os.WriteFile(x, []byte("0123"), 0o600))
+	p, err := s.HashPrefix(t.Context(), "x", 4)
+	require.NoError(t, err)
+	require.Equal(t, sha256.Sum256([]byte("0123")), p.Sum)
+	fi, err := os.Stat(x)
+	require.NoError(t, err)
+	require.Greater(t, fi.Size(), int64(4))
+}
+
 // A file that cannot be read on the far side has no hash, not that of nothing.
 func TestHashPrefix_TellsNothingReadFromNothing(t *testing.T) {
 	t.Parallel()

@@ -309,13 +309,22 @@ func (s *sftpFS) HashPrefix(ctx context.Context, name string, n int64) (transfer
 	if !s.CanHash(ctx) {
 		return transfer.Prefix{}, noShell(ctx)
 	}
-	switch info, err := s.Lstat(ctx, name); {
+	info, err := s.Lstat(ctx, name)
+	if err == nil && info.Size == n {
+		// All of it costs less than so much of it; but it may grow meanwhile.
+		sum, err := s.link.hashPrefix(ctx, s.path(name), -1)
+		if err != nil {
+			return transfer.Prefix{}, err
+		}
+		if info, err = s.Lstat(ctx, name); err == nil && info.Size == n {
+			return transfer.Prefix{Sum: sum}, nil
+		}
+	}
+	switch {
 	case err != nil:
 		return transfer.Prefix{}, err
 	case info.Size < n:
 		return transfer.Prefix{}, io.ErrUnexpectedEOF
-	case info.Size == n:
-		n = -1
 	}
 	sum, err := s.link.hashPrefix(ctx, s.path(name), n)
 	return transfer.Prefix{Sum: sum}, err

@@ -31,8 +31,9 @@
 //
 // SFTP as it is deployed (version 3, draft-ietf-secsh-filexfer-02) cannot fsync
 // a directory, and carries times in whole seconds from 1970 to 2106: others
-// come back off by a multiple of 2^32 seconds. (What rsync lists and writes has
-// times to the nanosecond.) A server is trusted not to follow symbolic links out
+// come back off by a multiple of 2^32 seconds. (What rsync lists, and the files
+// that it writes, have times to the nanosecond; directories are given theirs in
+// whole seconds.) A server is trusted not to follow symbolic links out
 // of the tree.
 package sshstore
 
