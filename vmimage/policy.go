@@ -7,14 +7,6 @@ import (
 	"time"
 )
 
-// Image is what is known of a stored image.
-type Image struct {
-	Machine  string
-	ID       string    // of one machine each its own
-	Taken    time.Time // the point in time of its disks
-	Verified time.Time // when all its bytes were last read back and right; zero for never, or not since they were wrong
-}
-
 // Policy says how many images of each machine stay. Each rule counts back from
 // the newest verified image, not from today, and a period without an image does not
 // count. The zero Policy keeps all.

@@ -174,7 +174,7 @@ func (j *job) keepDays(ctx context.Context, today julian.Date, given bool, r *re
 	}
 	bar, finish := script.Progress(j.stderr)
 	defer finish()
-	k.options.Progress = bar(j.Name)
+	k.options.Progress = func(s transfer.Stats) { bar(j.Name, s.Matched+s.Literal+s.Resumed, s.Size) }
 	removed, err := k.Run(ctx, p, func(res keep.Result) {
 		finish()
 		r.Jobs = append(r.Jobs, res.Job())

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"time"
+
+	"github.com/obskeep/obskeep/diskspace"
+	"github.com/obskeep/obskeep/examples/internal/script"
+	"github.com/obskeep/obskeep/vmimage"
+)
+
+// config is the configuration file.
+type config struct {
+	Name  string `toml:"name"`  // of the job, in reports; default: machines
+	State string `toml:"state"` // folder of the journal; default in script.StateDir
+	Host  struct {
+		URI string `toml:"uri"` // default qemu:///system
+		TPM string `toml:"tpm"` // folder of the emulated TPMs; default /var/lib/libvirt/swtpm
+	} `toml:"host"`
+	Machines []struct {
+		Name     string           `toml:"name"`
+		After    []string         `toml:"after"`    // machines that have to run again before this one is touched
+		Mode     vmimage.Mode     `toml:"mode"`     // cold (default) or live
+		Shutdown script.Duration  `toml:"shutdown"` // the guest's time to shut down; default 3m
+		Stubborn vmimage.Stubborn `toml:"stubborn"` // if it does not: live (default), skip or destroy
+	} `toml:"machine"`
+	Target struct {
+		Path    string            `toml:"path"`
+		Reserve diskspace.Reserve `toml:"reserve"` // to leave free: 20 GiB, or 10%
+		Overlay script.Size       `toml:"overlay"` // room for what a machine writes meanwhile; default a tenth of each disk
+
+		// How many images of each machine stay; none of these: all.
+		Last    int `toml:"keep_last"`
+		Daily   int `toml:"keep_daily"`
+		Weekly  int `toml:"keep_weekly"`
+		Monthly int `toml:"keep_monthly"`
+		Yearly  int `toml:"keep_yearly"`
+		Least   int `toml:"keep_least"` // verified ones, whatever the others say; default 1
+	} `toml:"target"`
+	Report script.ReportConfig `toml:"report"`
+}
+
+// readConfig reads and checks a configuration.
+func readConfig(file string) (*config, error) {
+	c := new(config)
+	if err := script.ReadConfig(file, c); err != nil {
+		return nil, err
+	}
+	wrong := func(format string, args ...any) (*config, error) {
+		return nil, &script.UsageError{Err: fmt.Errorf("config %s: %w", file, fmt.Errorf(format, args...))}
+	}
+	c.Name = cmp.Or(c.Name, "machines")
+	c.State = cmp.Or(c.State, filepath.Join(script.StateDir(), "machines"))
+	c.Host.URI = cmp.Or(c.Host.URI, "qemu:///system")
+	switch u, err := url.Parse(c.Host.URI); {
+	case err != nil || u.Host != "" || u.Scheme != "qemu":
+		return wrong("host.uri is %q: want qemu:///system or qemu:///session, this program runs on the host of the machines", c.Host.URI)
+	case len(c.Machines) == 0:
+		return wrong("no machine is named: want a table [[machine]] with a name for each")
+	case !filepath.IsAbs(c.Target.Path):
+		return wrong("target.path is %q: want an absolute path", c.Target.Path)
+	case !filepath.IsAbs(c.State):
+		return wrong("state is %q: want an absolute path", c.State)
+	}
+	for i, m := range c.Machines {
+		if m.Name == "" {
+			return wrong("machine %d has no name", i+1)
+		}
+		if m.Shutdown < 0 {
+			return wrong("machine %s: shutdown is negative", m.Name)
+		}
+	}
+	t := c.Target
+	for _, n := range []int{t.Last, t.Daily, t.Weekly, t.Monthly, t.Yearly, t.Least} {
+		if n < 0 {
+			return wrong("target: a number of images to keep is negative")
+		}
+	}
+	if err := c.Report.Check(); err != nil {
+		return wrong("%w", err)
+	}
+	return c, nil
+}
+
+func (c *config) machines() []vmimage.Machine {
+	var machines []vmimage.Machine
+	for _, m := range c.Machines {
+		machines = append(machines, vmimage.Machine{
+			Name: m.Name, After: m.After, Mode: m.Mode, Shutdown: time.Duration(m.Shutdown), Stubborn: m.Stubborn,
+		})
+	}
+	return machines
+}
+
+func (c *config) policy() vmimage.Policy {
+	t := c.Target
+	return vmimage.Policy{Last: t.Last, Daily: t.Daily, Weekly: t.Weekly, Monthly: t.Monthly, Yearly: t.Yearly, Least: t.Least}
+}

@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/obskeep/obskeep/diskspace"
+	"github.com/obskeep/obskeep/examples/internal/script"
+	"github.com/obskeep/obskeep/internal/units"
+	"github.com/obskeep/obskeep/julian"
+	"github.com/obskeep/obskeep/report"
+	"github.com/obskeep/obskeep/vmimage"
+	"github.com/obskeep/obskeep/vmimage/disk"
+	"github.com/obskeep/obskeep/vmimage/plain"
+	"github.com/obskeep/obskeep/vmimage/virt"
+	"github.com/obskeep/obskeep/vmimage/virt/libvirt"
+)
+
+// job is one run.
+type job struct {
+	*config
+	dryRun, json, verbose, demo, recover bool
+	stdout, stderr                       io.Writer
+	logger                               *slog.Logger
+
+	host virt.Host // nil: that of the configuration
+}
+
+// run does the job, tells of it and returns the exit code.
+func (j *job) run(ctx context.Context) (int, error) {
+	now := time.Now()
+	r := &report.Report{Name: j.Name, Host: script.Host(), Day: julian.DateOf(now.UTC()), Start: now, Version: script.Version("cronbackupmachines")}
+	s, err := j.open(ctx)
+	if err == nil {
+		defer s.close()
+		if j.dryRun {
+			return j.plan(ctx, s)
+		}
+		var results []vmimage.Result
+		if j.recover {
+			results, err = s.engine.Recover(ctx)
+		} else {
+			results, err = s.engine.Run(ctx)
+		}
+		for _, result := range results {
+			r.Jobs = append(r.Jobs, result.Job())
+		}
+	}
+	if _, busy := errors.AsType[*script.BusyError](err); busy {
+		return 0, err // whoever is at work will report
+	}
+	if err != nil {
+		r.Jobs = append(r.Jobs, report.Job{Name: "run", Outcome: report.Failed, Start: r.Start, End: time.Now(), Err: err})
+	}
+	if j.recover && len(r.Jobs) == 0 {
+		return script.ExitOK, nil // nothing was left to be put in order
+	}
+	r.End = time.Now()
+	sendErr := j.Report.Deliver(ctx, r)
+	if sendErr != nil {
+		sendErr = fmt.Errorf("report: %w", sendErr)
+	}
+	code := script.ReportCode(r)
+	for _, e := range []error{err, sendErr} {
+		code = script.Worse(code, script.ExitCode(e))
+	}
+	return code, errors.Join(err, j.print(r, err), sendErr)
+}
+
+// print prints the report where somebody looks or something is wrong. What
+// ended the run before any machine is one line, which the caller prints.
+func (j *job) print(r *report.Report, err error) error {
+	switch {
+	case j.json:
+		return r.WriteJSON(j.stdout)
+	case j.verbose || j.demo:
+		return r.WriteText(j.stdout)
+	case r.Outcome() != report.OK && (err == nil || len(r.Jobs) > 1):
+		return r.WriteText(j.stderr)
+	}
+	return nil
+}
+
+// sides are what a run works with.
+type sides struct {
+	engine  *vmimage.Engine
+	closers []func()
+}
+
+func (s *sides) close() {
+	for _, c := range slices.Backward(s.closers) {
+		c()
+	}
+}
+
+func (j *job) open(ctx context.Context) (*sides, error) {
+	s := new(sides)
+	if err := j.connect(ctx, s); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// patience is how long a host that cannot be reached is waited for: at boot it may come
+// later than we do.
+const patience = time.Minute
+
+func (j *job) connect(ctx context.Context, s *sides) error {
+	// Not made here: where it is missing, a disk may not be mounted.
+	if _, err := os.Stat(j.Target.Path); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("target: %s: %w; mount its disk, or make the folder: this program never does", j.Target.Path, errors.Unwrap(err))
+	}
+	var journal *vmimage.Journal // none: nothing is written down where nothing is done
+	if !j.dryRun {
+		var err error
+		if journal, err = vmimage.OpenJournal(j.State); err != nil {
+			return err
+		}
+		s.closers = append(s.closers, func() { journal.Close() })
+		unlock, err := script.Lock(j.State)
+		if err != nil {
+			return fmt.Errorf("state: %w", err)
+		}
+		s.closers = append(s.closers, unlock)
+	}
+	bar, finish := script.Progress(j.stderr)
+	s.closers = append(s.closers, finish)
+	target, err := plain.Open(j.Target.Path, &plain.Options{Progress: func(p plain.Progress) {
+		bar(p.Machine+"/"+p.ID, p.Done, p.Size)
+	}})
+	if err != nil {
+		return fmt.Errorf("target: %w", err)
+	}
+	s.closers = append(s.closers, func() { target.Close() })
+	host := j.host
+	if host == nil {
+		h, err := libvirt.Open(ctx, j.Host.URI, nil)
+		for end := time.Now().Add(patience); errors.Is(err, virt.ErrLost) && time.Now().Before(end) && ctx.Err() == nil; {
+			time.Sleep(time.Second)
+			h, err = libvirt.Open(ctx, j.Host.URI, nil)
+		}
+		if err != nil {
+			return fmt.Errorf("host %s: %w", j.Host.URI, err)
+		}
+		s.closers = append(s.closers, func() { h.Close() })
+		host = h
+	}
+	s.engine, err = vmimage.New(vmimage.Config{
+		Keeper: vmimage.Keeper{Target: target, Policy: j.policy(), Space: diskspace.Planner{Reserve: j.Target.Reserve}},
+		Host:   host, Journal: journal, Open: disk.Open, Machines: j.machines(),
+		Overlay: int64(j.Target.Overlay), TPM: j.Host.TPM, Logger: j.logger,
+	})
+	if err != nil {
+		return &script.UsageError{Err: err}
+	}
+	return nil
+}
+
+// plan prints what a run would do.
+func (j *job) plan(ctx context.Context, s *sides) (int, error) {
+	p, err := s.engine.Plan(ctx)
+	if err != nil {
+		return 0, err
+	}
+	code := script.ExitCode(p.Short)
+	for _, m := range p.Machines {
+		if m.Refused != "" {
+			code = script.Worse(code, script.ExitWarnings)
+		}
+	}
+	if j.json {
+		return code, writePlan(j.stdout, j.Name, p)
+	}
+	return code, printPlan(j.stdout, p)
+}
+
+func printPlan(w io.Writer, p *vmimage.Plan) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "machine\tstate\tdown for\tto read\ttakes\tremoved then\t")
+	for _, m := range p.Machines {
+		if m.Refused != "" {
+			fmt.Fprintf(tw, "%s\tnot touched: %s\n", m.Name, m.Refused)
+			continue
+		}
+		var remove []string
+		for _, i := range m.Retention.Remove {
+			remove = append(remove, i.ID)
+		}
+		fmt.Fprintf(tw, "%s\t%v\t%s\t%s\t%s\t%s\n", m.Name, m.State, forecast(m.State == virt.Running && m.Mode == vmimage.Cold, m.Down),
+			units.Bytes(m.Bytes()), forecast(true, m.Took), remove)
+	}
+	for _, n := range p.Needs {
+		fmt.Fprintf(tw, "%s needs %s\n", n.Path, units.Bytes(int64(n.Bytes)))
+	}
+	for _, i := range p.MakeRoom {
+		fmt.Fprintf(tw, "to make room %s %s of %s goes first\n", i.Machine, i.ID, units.Bytes(i.Allocated()))
+	}
+	if p.Short != nil {
+		fmt.Fprintln(tw, "it does not fit, so nothing would be touched:", p.Short)
+	}
+	return tw.Flush()
+}
+
+// forecast is how long something takes, as far as that is known.
+func forecast(happens bool, d time.Duration) string {
+	switch {
+	case !happens:
+		return "-"
+	case d == 0:
+		return "not known"
+	}
+	return d.Round(100 * time.Millisecond).String()
+}
+
+// writePlan prints a plan as one JSON object.
+func writePlan(w io.Writer, name string, p *vmimage.Plan) error {
+	type machine struct {
+		Name   string   `json:"name"`
+		State  string   `json:"state"`
+		Why    string   `json:"not_touched,omitempty"`
+		Down   float64  `json:"down_seconds"`
+		Took   float64  `json:"takes_seconds"`
+		Read   int64    `json:"read_bytes"`
+		Remove []string `json:"remove"`
+	}
+	out := struct {
+		Schema   string    `json:"schema"`
+		Name     string    `json:"name"`
+		Machines []machine `json:"machines"`
+		MakeRoom []string  `json:"make_room"`
+		Fits     bool      `json:"fits"`
+		Why      string    `json:"why,omitempty"`
+	}{Schema: "obskeep/machines-plan/v1", Name: name, Machines: []machine{}, MakeRoom: []string{}, Fits: p.Short == nil}
+	for _, m := range p.Machines {
+		line := machine{m.Name, m.State.String(), m.Refused, m.Down.Seconds(), m.Took.Seconds(), m.Bytes(), []string{}}
+		for _, i := range m.Retention.Remove {
+			line.Remove = append(line.Remove, i.ID)
+		}
+		out.Machines = append(out.Machines, line)
+	}
+	for _, i := range p.MakeRoom {
+		out.MakeRoom = append(out.MakeRoom, i.Machine+"/"+i.ID)
+	}
+	if p.Short != nil {
+		out.Why = p.Short.Error()
+	}
+	return json.NewEncoder(w).Encode(out)
+}

@@ -1,0 +1,204 @@
+package vmimage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/obskeep/obskeep/diskspace"
+	"github.com/obskeep/obskeep/vmimage/virt"
+)
+
+// Plan is what a run would do. Nothing was touched for it.
+type Plan struct {
+	Machines []Planned // in the order in which they are imaged
+
+	// Needs is the room that the images and the overlays take, and MakeRoom
+	// what is removed before anything is stopped because there is less. Short
+	// says what is lacking although all went that may go, or that it cannot be
+	// told; then nothing is done.
+	Needs    []diskspace.Need
+	MakeRoom []Image
+	Short    error
+}
+
+// Planned is what is to be done with a machine.
+type Planned struct {
+	Machine
+	Refused string // why it is not touched; "" if it is imaged
+
+	State  virt.State
+	Saved  bool // its memory is saved on the host
+	Domain virt.Domain
+	XML    []byte        // its lasting description, as its host gives it
+	Disks  []PlannedDisk // that are imaged
+
+	// Down and Took are how long the machine was off for an image and how long
+	// storing it took, the median of those that are there; zero if that is not known.
+	Down, Took time.Duration
+
+	// Retention is what becomes of its images once there is a new one.
+	Retention Retention
+
+	images []Image
+}
+
+// PlannedDisk is a disk to be imaged.
+type PlannedDisk struct {
+	Name, Path, Format string
+	Size               int64 // as the guest sees it, in bytes
+	Allocated          int64 // of it what its file takes
+}
+
+// Bytes is how much of a machine is read.
+func (p *Planned) Bytes() (n int64) {
+	for _, d := range p.Disks {
+		n += d.Allocated
+	}
+	return n
+}
+
+// freeID is the ID of a new image.
+func (p *Planned) freeID(taken time.Time) string {
+	id := NewID(taken)
+	for n := 2; slices.ContainsFunc(p.images, func(i Image) bool { return i.ID == id }); n++ {
+		id = NewID(taken) + "-" + strconv.Itoa(n)
+	}
+	return id
+}
+
+// Plan looks at everything and says what Run would do.
+func (e *Engine) Plan(ctx context.Context) (*Plan, error) {
+	machines, err := e.c.Host.Machines(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("vmimage: machines: %w", err)
+	}
+	images, err := e.c.Target.Images(ctx)
+	if err != nil && len(images) == 0 {
+		return nil, fmt.Errorf("vmimage: images: %w", err)
+	}
+	if err != nil {
+		e.c.Logger.Warn("images", "err", err)
+	}
+	plan := new(Plan)
+	for _, config := range e.c.Machines {
+		p := Planned{Machine: config}
+		if i := slices.IndexFunc(machines, func(m virt.Machine) bool { return m.Name == config.Name }); i < 0 {
+			p.Refused = "the host does not know it"
+		} else if err := e.plan(ctx, machines[i], &p); errors.Is(err, virt.ErrLost) {
+			return nil, fmt.Errorf("vmimage: %s: %w", config.Name, err)
+		} else if err != nil {
+			p.Refused = err.Error()
+		}
+		for _, i := range images {
+			if i.Machine == config.Name {
+				p.images = append(p.images, i)
+			}
+		}
+		p.forecast()
+		p.Retention = e.c.Policy.Plan(append(slices.Clone(p.images), Image{Machine: p.Name, ID: NewID(e.now()), Taken: e.now(), Verified: e.now()}))
+		plan.Machines = append(plan.Machines, p)
+	}
+	e.room(plan)
+	return plan, nil
+}
+
+// plan fills in what the host says of a machine. The error is why it is refused.
+func (e *Engine) plan(ctx context.Context, m virt.Machine, p *Planned) (err error) {
+	p.State, p.Saved = m.State, m.Saved
+	if p.XML, err = e.c.Host.XML(ctx, m.UUID, m.Persistent); err != nil {
+		return err
+	}
+	if p.Domain, err = virt.Parse(p.XML); err != nil {
+		return err
+	}
+	p.Domain.UUID = m.UUID
+	running, err := e.c.Host.XML(ctx, m.UUID, false)
+	if err != nil {
+		return err
+	}
+	now, err := virt.Parse(running)
+	if err != nil {
+		return err
+	}
+	switch {
+	case m.State != virt.Off && m.State != virt.Running:
+		return fmt.Errorf("it is %v", m.State)
+	case !m.Persistent:
+		return errors.New("it is transient: shut down, it would be gone")
+	case p.Mode != Cold && p.Mode != Live:
+		return fmt.Errorf("there is no mode %d", p.Mode)
+	}
+	if l, err := e.lockOf(ctx, m.UUID); err != nil {
+		return err
+	} else if l != nil {
+		return &TakenError{m.Name, l.Host, l.Since}
+	}
+	if job, err := e.c.Host.Job(ctx, m.UUID); err != nil {
+		return err
+	} else if job != "" {
+		return fmt.Errorf("a job is at work on it: %s", job)
+	}
+	for _, d := range now.Disks {
+		if why := d.Refusal(); why != "" {
+			return fmt.Errorf("disk %s cannot be imaged: %s", d.Name, why)
+		}
+		if !d.Imaged() {
+			continue
+		}
+		if d.Job {
+			return fmt.Errorf("disk %s has a block job", d.Name)
+		}
+		if m.State == virt.Running && pathOf(p.Domain, d.Name) != d.Path {
+			return fmt.Errorf("disk %s is %s, and will be %s when it is started again", d.Name, d.Path, pathOf(p.Domain, d.Name))
+		}
+		info, err := e.measure(ctx, m.UUID, d)
+		if err != nil {
+			return fmt.Errorf("disk %s: %w", d.Name, err)
+		}
+		p.Disks = append(p.Disks, PlannedDisk{d.Name, d.Path, d.Format, info.Capacity, info.Allocation})
+	}
+	if len(p.Disks) == 0 {
+		return errors.New("it has no disk that can be imaged")
+	}
+	return nil
+}
+
+// measure returns the size of a disk and how much of it holds data. It opens the disk,
+// so that one that cannot be read is refused before anything is touched, and reads
+// nothing of it: it may be written to.
+func (e *Engine) measure(ctx context.Context, uuid string, d virt.Disk) (virt.BlockInfo, error) {
+	s, err := e.c.Open(d.Path, d.Format)
+	if err != nil {
+		return virt.BlockInfo{}, err
+	}
+	if err := s.Close(); err != nil {
+		return virt.BlockInfo{}, err
+	}
+	return e.c.Host.BlockInfo(ctx, uuid, d.Name)
+}
+
+// forecast fills in what the images that are there say.
+func (p *Planned) forecast() {
+	var down, took []time.Duration
+	for _, i := range p.images {
+		if i.Down > 0 {
+			down = append(down, i.Down)
+		}
+		if i.Took > 0 {
+			took = append(took, i.Took)
+		}
+	}
+	p.Down, p.Took = median(down), median(took)
+}
+
+func median(d []time.Duration) time.Duration {
+	if len(d) == 0 {
+		return 0
+	}
+	slices.Sort(d)
+	return d[len(d)/2]
+}

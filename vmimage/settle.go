@@ -1,0 +1,281 @@
+package vmimage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/obskeep/obskeep/internal/durable"
+	"github.com/obskeep/obskeep/vmimage/virt"
+)
+
+// act is something to be done to a machine, and what it is called in the journal; or
+// nothing is to be done but to wait and to look again.
+type act struct {
+	step string
+	do   func(ctx context.Context) error
+	wait time.Duration
+}
+
+// maxTries is how often one step is tried, with a second between the first two and twice
+// as long each time.
+const maxTries = 6
+
+// settle brings the machine to what it was before the job, whatever has happened to
+// it since: it looks, does the first thing that is not as it should be, and looks
+// again. It is the end of every job, and what is done about one that was killed.
+// It goes on after ctx has ended.
+func (j *job) settle(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
+	tries := make(map[string]int)
+	merge := &merge{job: j}
+	answered := time.Now()
+	for {
+		a, err := j.next(ctx, merge)
+		if err == nil && a == nil {
+			return j.ledger.write(entry{At: j.now(), Step: stepEnd, Done: true})
+		}
+		step := "look"
+		if err == nil {
+			if step = a.step; a.do == nil {
+				_ = sleep(ctx, a.wait)
+				continue
+			}
+			j.tell(entry{At: j.now(), Step: step})
+			if err = a.do(ctx); err == nil {
+				j.tell(entry{At: j.now(), Step: step, Done: true})
+			}
+		}
+		if errors.Is(err, virt.ErrLost) {
+			if time.Since(answered) > j.c.Patience {
+				return j.down(ctx, err)
+			}
+			_ = sleep(ctx, time.Second)
+			continue
+		}
+		answered = time.Now()
+		if step == stepPivot && err == nil {
+			clear(tries)
+			continue
+		}
+		// A step that succeeds and is found undone is no progress either: a
+		// guest that dies whenever it is started.
+		if tries[step]++; tries[step] == maxTries || errors.Is(err, errGiveUp) {
+			if err == nil {
+				err = fmt.Errorf("%s: done %d times, and undone each time", step, maxTries)
+			}
+			return j.down(ctx, err)
+		}
+		if err != nil {
+			j.log.Warn("settle", "step", step, "err", err)
+		}
+		if err != nil || tries[step] > 1 {
+			_ = sleep(ctx, time.Second<<(tries[step]-1))
+		}
+	}
+}
+
+// tell writes to the journal as far as it can be written to: a machine comes back also
+// when the journal's disk is full.
+func (j *job) tell(e entry) {
+	if err := j.ledger.write(e); err != nil {
+		j.log.Warn("journal", "step", e.Step, "err", err)
+	}
+}
+
+// down gives up with err. A machine that is held by us goes on first; if one that ought to run does
+// not, err becomes a RestartError.
+func (j *job) down(ctx context.Context, err error) error {
+	m, e := j.look(ctx)
+	if e == nil && m.State == virt.Paused && j.held() {
+		err = errors.Join(err, j.try(ctx, j.c.Host.Resume))
+		m, e = j.look(ctx)
+	}
+	if j.Ran && (e != nil || m.State != virt.Running) {
+		return &RestartError{j.Name, err}
+	}
+	return err
+}
+
+func (j *job) look(ctx context.Context) (m virt.Machine, err error) {
+	err = j.try(ctx, func(ctx context.Context, uuid string) error {
+		m, err = j.c.Host.Machine(ctx, uuid)
+		return err
+	})
+	return m, err
+}
+
+// errGiveUp marks what does not get better by trying again.
+var errGiveUp = errors.New("this needs a person")
+
+// next looks at the machine and returns what is to be done first, nil if all is in
+// order.
+func (j *job) next(ctx context.Context, merge *merge) (*act, error) {
+	m, err := j.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	call := func(step string, call func(ctx context.Context, uuid string) error) *act {
+		return &act{step: step, do: func(ctx context.Context) error { return j.try(ctx, call) }}
+	}
+	if freeze, ok := j.ledger.last(stepFreeze, stepThaw); ok && !(freeze.Step == stepThaw && freeze.Done) && m.State == virt.Running {
+		return call(stepThaw, j.thaw), nil
+	}
+	if j.Ran && m.State == virt.Off {
+		return call(stepRestart, func(ctx context.Context, uuid string) error {
+			err := j.c.Host.Start(ctx, uuid, false)
+			if errors.Is(err, virt.ErrState) {
+				return nil // somebody else was faster
+			}
+			return err
+		}), nil
+	}
+	if m.State == virt.Paused && j.held() && !merge.pausing() {
+		return call(stepResume, j.c.Host.Resume), nil
+	}
+	if m.State == virt.Stalled {
+		if a := j.imageLeft(); a != nil {
+			return a, nil // it may be on the disk that is full
+		}
+	}
+	chains, err := j.chains(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if a, err := merge.next(m, chains); a != nil || err != nil {
+		return a, err
+	}
+	if j.Ran && m.State == virt.Stalled || m.State == virt.Paused && j.held() {
+		return call(stepResume, j.c.Host.Resume), nil
+	}
+	if a, err := j.leftovers(ctx, m); a != nil || err != nil {
+		return a, err
+	}
+	if a := j.imageLeft(); a != nil {
+		return a, nil
+	}
+	if locked, err := j.lockedByUs(ctx); err != nil || locked {
+		return &act{step: stepUnlock, do: j.unlockMachine}, err
+	}
+	if j.Ran && j.late() {
+		return &act{wait: time.Second}, nil
+	}
+	return nil, nil
+}
+
+// held reports whether a machine that is held may be so by us.
+func (j *job) held() bool {
+	e, ok := j.ledger.last(stepStart, stepSuspend, stepResume)
+	return ok && !(e.Step == stepResume && e.Done)
+}
+
+// leftovers returns the removal of overlays that are there and that nothing uses.
+func (j *job) leftovers(ctx context.Context, m virt.Machine) (*act, error) {
+	var left []string
+	for _, d := range j.Disks {
+		if _, err := os.Lstat(d.Overlay); err == nil {
+			left = append(left, d.Overlay)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	if len(left) == 0 {
+		return nil, nil
+	}
+	used, err := j.inUse(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range left {
+		if machine, ok := used[path]; ok {
+			return nil, fmt.Errorf("%w: overlay %s is in use by %s", errGiveUp, path, machine)
+		}
+	}
+	return &act{step: stepRemove, do: func(context.Context) error {
+		var errs error
+		for _, path := range left {
+			errs = errors.Join(errs, remove(path))
+		}
+		return errs
+	}}, nil
+}
+
+// inUse are all files that any machine of the host consists of, by what the host says
+// of it running and off, and for ours what the hypervisor itself says.
+func (j *job) inUse(ctx context.Context, m virt.Machine) (map[string]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	used := make(map[string]string)
+	machines, err := j.c.Host.Machines(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, other := range machines {
+		for _, inactive := range []bool{false, true} {
+			if inactive && !other.Persistent {
+				continue
+			}
+			d, err := j.domain(ctx, other.UUID, inactive)
+			if errors.Is(err, virt.ErrNotFound) {
+				continue // gone since
+			}
+			if err != nil {
+				return nil, err
+			}
+			for _, disk := range d.Disks {
+				for _, path := range append(disk.Backing, disk.Path) {
+					used[path] = other.Name
+				}
+			}
+		}
+	}
+	if m.State == virt.Off {
+		return used, nil
+	}
+	for _, d := range j.Disks {
+		files, err := j.c.Host.Files(ctx, j.UUID, d.Disk)
+		if err != nil {
+			return nil, err
+		}
+		for _, path := range files {
+			used[path] = j.Name
+		}
+	}
+	return used, nil
+}
+
+// remove removes a file, durably.
+func remove(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	root, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return durable.SyncDir(root, ".")
+}
+
+// imageLeft returns what is to be done about what a store left that was not finished.
+func (j *job) imageLeft() *act {
+	if _, stored := j.ledger.last(stepStore); !stored || j.cleaned {
+		return nil
+	}
+	return &act{step: stepClean, do: func(ctx context.Context) error {
+		if !j.ledger.did(stepStore) {
+			// If it is there, it is not known to be what the disks were at one moment.
+			err := j.c.Target.Remove(ctx, Image{Machine: j.Name, UUID: j.UUID, ID: j.Image})
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+		_, err := j.c.Target.Clean(ctx, j.Name)
+		j.cleaned = err == nil
+		return err
+	}}
+}

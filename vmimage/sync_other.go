@@ -1,0 +1,6 @@
+//go:build !linux
+
+package vmimage
+
+// Hosts of machines run Linux.
+func syncAll() {}
