@@ -106,7 +106,7 @@ func (b *Bed) guest(ctx context.Context, cfg GuestConfig) (*Guest, error) {
 
 // makeDisk makes a disk image without a mount, a loop device or root.
 func (b *Bed) makeDisk(ctx context.Context, path string, disk DiskConfig, first bool, data int64) (err error) {
-	work, err := os.MkdirTemp(b.dir, "disk")
+	work, err := os.MkdirTemp(b.Images(), ".making-") // where it is renamed to
 	if err != nil {
 		return err
 	}
