@@ -17,8 +17,9 @@ type config struct {
 	Name  string `toml:"name"`  // of the job, in reports; default: machines
 	State string `toml:"state"` // folder of the journal; default in script.StateDir
 	Host  struct {
-		URI string `toml:"uri"` // default qemu:///system
-		TPM string `toml:"tpm"` // folder of the emulated TPMs; default /var/lib/libvirt/swtpm
+		URI      string `toml:"uri"`      // default qemu:///system
+		Overlays string `toml:"overlays"` // folder of the overlays; default beside each disk
+		TPM      string `toml:"tpm"`      // folder of the emulated TPMs; default /var/lib/libvirt/swtpm
 	} `toml:"host"`
 	Machines []struct {
 		Name     string           `toml:"name"`
