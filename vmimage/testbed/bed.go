@@ -35,7 +35,7 @@ type Bed struct {
 var supervise string
 
 // Start starts a libvirtd below dir and waits until it answers. If dir is "" the bed is
-// a new temporary folder, which goes with it. Everybody must be able to enter the parents of
+// a new folder in /tmp, which goes with it, wherever TMPDIR is. Everybody must be able to enter the parents of
 // dir, and its path must be short, at most 48 bytes, since those of sockets are. log may
 // be nil. The bed stays after ctx has ended, until Close.
 func Start(ctx context.Context, dir string, log *slog.Logger) (*Bed, error) {
@@ -55,7 +55,7 @@ func start(ctx context.Context, dir string, log *slog.Logger) (_ *Bed, err error
 	}
 	b := &Bed{dir: dir, log: log, owner: daemonUID(), ended: make(chan struct{})}
 	if dir == "" {
-		if b.dir, err = os.MkdirTemp("", "bed"); err != nil {
+		if b.dir, err = os.MkdirTemp("/tmp", "bed"); err != nil {
 			return nil, err
 		}
 		b.temporary = true
