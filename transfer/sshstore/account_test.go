@@ -146,6 +146,38 @@ func TestHashPrefix_DoesNotBelieveAShellThatSeesOtherFiles(t *testing.T) {
 	require.False(t, canHash(t, s))
 }
 
+// What copies on the far side for an upload that was cut, and is at work yet, does not write
+// into the next upload of the same name.
+func TestStore_CopiesApartFromWhatWasCut(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	basis := bytes.Repeat([]byte("old data"), 256<<10)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "x"), basis, 0o600))
+	s := open(t, sshtest.Start(t).Config(), dir)
+	info := transfer.Info{Name: "x", Size: int64(len(basis)), ModTime: time.Unix(1, 0), Mode: 0o600}
+	up, err := s.Create(t.Context(), info)
+	require.NoError(t, err)
+	parts, err := filepath.Glob(filepath.Join(dir, ".obskeep-part*"))
+	require.NoError(t, err)
+	require.Len(t, parts, 1)
+	orphan, err := os.OpenFile(parts[0], os.O_WRONLY, 0)
+	require.NoError(t, err)
+	defer orphan.Close()
+
+	copier := up.(transfer.Copier)
+	require.NoError(t, copier.Copy(t.Context(), false))
+	_, err = orphan.WriteAt([]byte("late"), 1000)
+	require.NoError(t, err)
+	state := sha256.New()
+	state.Write(basis)
+	require.NoError(t, copier.Reach(info.Size, state))
+	require.NoError(t, up.Commit(t.Context(), true))
+	require.NoError(t, up.Close())
+	got, err := os.ReadFile(filepath.Join(dir, "x"))
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(basis, got))
+}
+
 // Of a file that grows while it is hashed, the hash is that of the bytes asked for.
 func TestHashPrefix_HashesNoMoreThanAsked(t *testing.T) {
 	t.Parallel()

@@ -247,7 +247,23 @@ func (u *Upload) Copy(ctx context.Context, share bool) error {
 	if err := u.begin(); err != nil {
 		return err
 	}
+	if err := u.renew(); err != nil {
+		return u.seen(err)
+	}
 	return u.seen(files.CopyFile(ctx, u.base, u.part, share))
+}
+
+// renew makes the hidden file another one of the same name. What copies for an upload
+// that was cut may be at work yet, where the file is: it then writes to one without a name.
+func (u *Upload) renew() error {
+	if err := errors.Join(u.file.Close(), u.dir.Remove(u.ctx, u.part)); err != nil {
+		return err
+	}
+	file, err := u.dir.Create(u.ctx, u.part, 0o600, true)
+	if err == nil {
+		u.file = file
+	}
+	return err
 }
 
 // copied returns nil if an upload that was interrupted and resumed had made the
