@@ -2,6 +2,8 @@ package vmimage_test
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,6 +48,68 @@ func TestRun_LeavesAStoppedMachineStopped(t *testing.T) {
 		require.Equal(t, vmimage.Clean, image.Consistency)
 		require.Equal(t, random(3, 32<<10), w.content(image, "vda"))
 		require.NotContains(t, w.host.Calls(), "Start")
+	})
+}
+
+// All disks of an image are of one point in time.
+func TestRun_AllDisksAreOfOnePointInTime(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []vmimage.Mode{vmimage.Cold, vmimage.Live} {
+		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, running("web01", vmtest.Behaviour{}))
+				w.config.Machines[0].Mode = mode
+				uuid := uuidOf(t, w, "web01")
+				done := make(chan bool)
+				go func() { // a guest that never rests
+					for n := byte(0); ; n++ {
+						select {
+						case <-done:
+							return
+						case <-time.After(10 * time.Millisecond):
+							_ = w.host.GuestWrite(uuid, "vda", 0, random(n, 512))
+							_ = w.host.GuestWrite(uuid, "vdb", 0, random(n, 512))
+						}
+					}
+				}()
+				w.during(func() {})
+				image := w.image()[0].Image
+				close(done)
+				frozen := w.host.Snapshots(uuid)
+				require.Len(t, frozen, 1)
+				for _, disk := range []string{"vda", "vdb"} {
+					require.Equal(t, frozen[0].Disks[disk], w.content(image, disk), disk)
+				}
+				w.check()
+			})
+		})
+	}
+}
+
+// The description of a machine, the variables of its firmware and the state of its TPM are
+// in its image.
+func TestRun_ImagesWhatBelongsToAMachine(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := running("web01", vmtest.Behaviour{})
+		c.NVRAM, c.Devices = true, "<tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>"
+		w := newWorld(t, c)
+		uuid := uuidOf(t, w, "web01")
+		w.config.TPM = t.TempDir()
+		require.NoError(t, os.MkdirAll(filepath.Join(w.config.TPM, uuid, "tpm2"), 0o700))
+		require.NoError(t, os.WriteFile(filepath.Join(w.config.TPM, uuid, "tpm2", "tpm2-00.permall"), []byte("sealed"), 0o600))
+		xml, err := w.host.Other().XML(t.Context(), uuid, true)
+		require.NoError(t, err)
+		image := w.image()[0].Image
+		dir := t.TempDir()
+		require.NoError(t, w.target.Restore(t.Context(), image, dir))
+		for name, want := range map[string]string{"domain.xml": string(xml), "nvram": "variables of web01", "tpm-tpm2-00.permall": "sealed"} {
+			got, err := os.ReadFile(filepath.Join(dir, name))
+			require.NoError(t, err)
+			require.Equal(t, want, string(got), name)
+		}
+		w.check()
 	})
 }
 

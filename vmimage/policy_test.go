@@ -90,11 +90,8 @@ func TestPlan_KeepsWhatTheRulesSay(t *testing.T) {
 	}
 }
 
-// A plan never removes the newest verified image of a machine, nor leaves fewer
-// than Least, whatever the policy and however old they are; it does not depend
-// on the order of the images; and once it is carried out nothing more goes.
-func TestPlan_NeverRemovesTheLastGoodImage(t *testing.T) {
-	t.Parallel()
+// plans calls check for many policies and lists of images.
+func plans(t *testing.T, check func(r *rand.Rand, p vmimage.Policy, list []vmimage.Image)) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
@@ -109,6 +106,15 @@ func TestPlan_NeverRemovesTheLastGoodImage(t *testing.T) {
 			}
 			list = append(list, image)
 		}
+		check(r, p, list)
+	}
+}
+
+// A plan never removes the newest verified image of a machine, nor more than leave Least of
+// them, whatever the policy and however old they are.
+func TestPlan_NeverRemovesTheLastGoodImage(t *testing.T) {
+	t.Parallel()
+	plans(t, func(_ *rand.Rand, p vmimage.Policy, list []vmimage.Image) {
 		plan := p.Plan(list)
 		require.Len(t, list, len(plan.Keep)+len(plan.Remove))
 		for _, machine := range []string{"0", "1"} {
@@ -125,15 +131,29 @@ func TestPlan_NeverRemovesTheLastGoodImage(t *testing.T) {
 				return k.Machine == machine && !k.Verified.IsZero() && k.Taken.Equal(good[0].Taken)
 			}), "%+v removes the newest", p)
 		}
+	})
+}
+
+// The same images give the same plan, in whatever order they come.
+func TestPlan_IsTheSameInWhateverOrderTheyCome(t *testing.T) {
+	t.Parallel()
+	plans(t, func(r *rand.Rand, p vmimage.Policy, list []vmimage.Image) {
 		shuffled := slices.Clone(list)
 		r.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
-		require.Empty(t, cmp.Diff(plan, p.Plan(shuffled)))
+		require.Empty(t, cmp.Diff(p.Plan(list), p.Plan(shuffled)))
+	})
+}
+
+// After what a plan removes is gone, the same policy removes nothing more.
+func TestPlan_RemovesNothingMoreTheSecondTime(t *testing.T) {
+	t.Parallel()
+	plans(t, func(_ *rand.Rand, p vmimage.Policy, list []vmimage.Image) {
 		var rest []vmimage.Image
-		for _, k := range plan.Keep {
+		for _, k := range p.Plan(list).Keep {
 			rest = append(rest, k.Image)
 		}
 		require.Empty(t, p.Plan(rest).Remove, "%+v", p)
-	}
+	})
 }
 
 // A plan that removes more than a set share at once is refused.

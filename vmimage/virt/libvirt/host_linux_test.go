@@ -18,6 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/obskeep/obskeep/transfer/sshstore"
+	"github.com/obskeep/obskeep/transfer/sshstore/sshtest"
 	"github.com/obskeep/obskeep/vmimage/testbed"
 	"github.com/obskeep/obskeep/vmimage/virt"
 	"github.com/obskeep/obskeep/vmimage/virt/libvirt"
@@ -215,4 +217,21 @@ func TestHost_IsReachedThroughAnotherHost(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, slices.Contains(dialed, "tcp"))
 	require.Len(t, dialed, 2)
+}
+
+// A libvirtd on another host is reached through a real sshd.
+func TestOpen_ThroughSSH(t *testing.T) {
+	h := open(t)
+	sshd := sshtest.Start(t)
+	far, err := sshstore.Open(limit(t), sshd.Config(), t.TempDir())
+	require.NoError(t, err)
+	defer far.Close()
+	through, err := libvirt.Open(limit(t), "qemu+ssh://"+sshd.User+"@"+sshd.Addr+"/session?socket="+bed.Socket(), &libvirt.Options{Dial: far.Dial})
+	require.NoError(t, err)
+	defer through.Close()
+	want, err := h.Machines(limit(t))
+	require.NoError(t, err)
+	got, err := through.Machines(limit(t))
+	require.NoError(t, err)
+	require.Equal(t, want, got)
 }
