@@ -45,8 +45,9 @@ type job struct {
 	ledger    *ledger
 	log       *slog.Logger
 	notes     []string
-	destroyed bool // switched off, not shut down
-	cleaned   bool // of images that were not finished
+	destroyed bool      // switched off, not shut down
+	cleaned   bool      // of images that were not finished
+	settling  time.Time // since when
 }
 
 func (e *Engine) now() time.Time { return e.c.Now().UTC().Round(0) }

@@ -183,11 +183,13 @@ func TestNew_RefusesAnOrderThatCannotBe(t *testing.T) {
 func TestRun_RefusesWhatCannotBeImagedWhole(t *testing.T) {
 	t.Parallel()
 	const network = `<disk type='network' device='disk'><driver name='qemu' type='raw'/><source protocol='rbd' name='pool/image'/><target dev='vdz' bus='virtio'/></disk>`
+	const block = `<disk type='block' device='disk'><driver name='qemu' type='raw'/><source dev='/dev/null'/><target dev='vdz' bus='virtio'/></disk>`
 	for name, c := range map[string]struct {
 		config vmtest.Config
 		change func(h *vmtest.Host, uuid string)
 	}{
 		"a network disk":    {config: vmtest.Config{Devices: network, State: virt.Running}},
+		"a block device":    {config: vmtest.Config{Devices: block, State: virt.Running}},
 		"a held machine":    {config: vmtest.Config{State: virt.Running}, change: func(h *vmtest.Host, uuid string) { _ = h.Suspend(t.Context(), uuid) }},
 		"a stalled machine": {config: vmtest.Config{State: virt.Running}, change: func(h *vmtest.Host, uuid string) { h.SetState(uuid, virt.Stalled) }},
 		"a migration":       {config: vmtest.Config{State: virt.Running}, change: func(h *vmtest.Host, uuid string) { h.SetJob(uuid, "migration") }},

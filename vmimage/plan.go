@@ -155,6 +155,9 @@ func (e *Engine) plan(ctx context.Context, m virt.Machine, p *Planned) (err erro
 		if m.State == virt.Running && pathOf(p.Domain, d.Name) != d.Path {
 			return fmt.Errorf("disk %s is %s, and will be %s when it is started again", d.Name, d.Path, pathOf(p.Domain, d.Name))
 		}
+		if d.Type != "file" && m.State == virt.Running && e.c.Overlays == "" {
+			return fmt.Errorf("disk %s is %s, beside which there is no place for its overlay: a folder for overlays is needed", d.Name, d.Path)
+		}
 		info, err := e.measure(ctx, m.UUID, d)
 		if err != nil {
 			return fmt.Errorf("disk %s: %w", d.Name, err)

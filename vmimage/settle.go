@@ -31,6 +31,7 @@ const maxTries = 6
 // It goes on after ctx has ended.
 func (j *job) settle(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
+	j.settling = time.Now()
 	tries := make(map[string]int)
 	merge := &merge{job: j}
 	answered := time.Now()

@@ -57,10 +57,12 @@ func (j *job) shutdown(ctx context.Context, agent bool) (off bool, err error) {
 }
 
 // late reports whether the guest was asked to shut down and did not in its time, so
-// that it may do so yet.
+// that it may do so yet: for as long again. If the clock was set back meanwhile, that is
+// counted from when the machine began to be put in order.
 func (j *job) late() bool {
 	e, ok := j.ledger.last(stepShutdown, stepRestart)
-	return ok && e.Step == stepShutdown && !e.Done && e.At.Add(2*j.config.shutdown()).After(j.now())
+	return ok && e.Step == stepShutdown && !e.Done && e.At.Add(2*j.config.shutdown()).After(j.now()) &&
+		(j.settling.IsZero() || time.Since(j.settling) < 2*j.config.shutdown())
 }
 
 // waitOff waits until the machine is off, no longer than d.

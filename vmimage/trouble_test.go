@@ -137,6 +137,22 @@ func TestRun_StartsAGuestThatShutsDownTooLate(t *testing.T) {
 	}
 }
 
+// A clock that is set back does not keep a run waiting.
+func TestRun_IsNotHeldUpByTheClock(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, running("web01", vmtest.Behaviour{IgnoresACPI: true, AgentDead: true}))
+		w.config.Machines[0].Shutdown = 10 * time.Second
+		back := time.Duration(0)
+		w.config.Now = func() time.Time { return time.Now().Add(back) }
+		w.host.Before("Snapshot", 1, func() { back = -365 * 24 * time.Hour })
+		began := time.Now()
+		require.NoError(t, w.only().Err)
+		require.Less(t, time.Since(began), time.Minute)
+		w.check()
+	})
+}
+
 // A guest is not switched off unless that is asked for.
 func TestRun_SwitchesOffOnlyWhenAsked(t *testing.T) {
 	t.Parallel()
