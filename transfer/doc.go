@@ -39,7 +39,6 @@
 //   - A transfer that was cut goes on where it stopped, inside a file and in another
 //     process, after both sides have proved by hash that the kept part is the
 //     beginning of the source. A source that cannot hash goes by size and time.
-//     What a [Fetcher] was sending as a difference is sent so from its beginning.
 //   - A source that changes while it is read is read once more, and if that changes too
 //     reported as [ErrChanged]; never is half of one version kept with half of another.
 //   - What cannot be read or written does not keep the rest from being done;

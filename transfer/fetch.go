@@ -42,8 +42,12 @@ func (r *run) want(ctx context.Context, t *task, commits *commits, cancel contex
 	}
 	old := t.old
 	w = Want{Name: t.Info.Name, Size: t.info.Size, ModTime: t.info.ModTime}
+	kept := int64(0) // bytes of the basis that an upload that was cut has left
 	if old.Mode.IsRegular() && old.Size > 0 {
-		w.Basis = func() (Basis, error) { return openBasis(ctx, r.dst, old) }
+		w.Basis = func() (b Basis, err error) {
+			b, kept, err = r.openBasis(ctx, t.info, old)
+			return b, err
+		}
 	}
 	w.Create = func() (Output, error) {
 		up, err := r.dst.Create(ctx, t.info)
@@ -55,7 +59,7 @@ func (r *run) want(ctx context.Context, t *task, commits *commits, cancel contex
 		}
 		r.set(&t.tally, tally{}) // it may have come before, and not have been committed
 		t.afar = true
-		f := &fetched{ctx: ctx, r: r, t: t, up: up, commits: commits, cancel: cancel, begun: time.Now()}
+		f := &fetched{ctx: ctx, r: r, t: t, up: up, kept: kept, commits: commits, cancel: cancel, begun: time.Now()}
 		if cp, ok := up.(Copier); ok && old.Mode.IsRegular() && old.Size >= keptMin {
 			switch err := cp.Copy(ctx, true); {
 			case err == nil:
@@ -69,33 +73,13 @@ func (r *run) want(ctx context.Context, t *task, commits *commits, cancel contex
 	return w, true
 }
 
-// openBasis opens a file of the destination as a basis.
-func openBasis(ctx context.Context, s Store, info Info) (Basis, error) {
-	r, err := s.Open(ctx, info.Name, 0)
-	if err != nil {
-		return nil, err
-	}
-	at, ok := r.(io.ReaderAt)
-	if !ok {
-		return nil, errors.Join(errors.ErrUnsupported, r.Close())
-	}
-	return basisFile{at, r, info.Size}, nil
-}
-
-type basisFile struct {
-	io.ReaderAt
-	io.Closer
-	size int64
-}
-
-func (b basisFile) Size() int64 { return b.size }
-
 // fetched is a file that is being fetched.
 type fetched struct {
 	ctx     context.Context
 	r       *run
 	t       *task
 	up      Upload
+	kept    int64    // bytes at the beginning of the basis that are not what an overlay is over
 	over    *overlay // nil if the upload is written from its beginning
 	commits *commits
 	cancel  context.CancelCauseFunc // of the fetch
@@ -120,7 +104,7 @@ func (f *fetched) Literal(p []byte) error {
 func (f *fetched) Matched(p []byte, off int64) error {
 	next := f.t.tally
 	next.matched += int64(len(p))
-	if f.over != nil && f.over.n == off {
+	if f.over != nil && f.over.n == off && off >= f.kept {
 		f.over.leave(p)
 		f.r.set(&f.t.tally, next)
 		return nil

@@ -368,3 +368,31 @@ func TestMirror_PullsDifferencesWithTheRsyncOfTheFarSide(t *testing.T) {
 		})
 	}
 }
+
+// What was sent of a difference before the line was cut is not sent again.
+func TestMirror_GoesOnWithADifferenceThatWasCut(t *testing.T) {
+	t.Parallel()
+	sshtest.Need(t, "rsync")
+	there, here := t.TempDir(), t.TempDir()
+	data := randomBytes(1, 24<<20)
+	write(t, here, "image", data)
+	stamp(t, here, "image", noon)
+	data = append(randomBytes(2, 20<<20), data[20<<20:]...)
+	write(t, there, "image", data)
+	stamp(t, there, "image", later)
+	far := remote(t, sshtest.Start(t).Config(), there)
+	ctx, cancel := context.WithCancel(t.Context())
+	sent := int64(0)
+	_, err := transfer.Mirror(ctx, local(t, here), far, &transfer.Options{Progress: func(s transfer.Stats) {
+		if s.Literal > 15<<20 {
+			sent = s.Literal
+			cancel()
+		}
+	}})
+	require.ErrorIs(t, err, context.Canceled)
+	require.Greater(t, sent, int64(15<<20))
+	res, err := transfer.Mirror(t.Context(), local(t, here), far, nil)
+	require.NoError(t, err)
+	require.Less(t, res.Literal, int64(8<<20))
+	require.Equal(t, tree(t, there)["image"].Data, tree(t, here)["image"].Data)
+}

@@ -152,6 +152,13 @@ type Basis interface {
 	Size() int64
 }
 
+// KeptOpener is a Store in which what an upload that was cut has left of the very version
+// that info tells can be read, to be part of a basis; fs.ErrNotExist if there is
+// nothing of it. The next upload of the name leaves an open one as it is.
+type KeptOpener interface {
+	OpenKept(ctx context.Context, info Info) (Basis, error)
+}
+
 // Output takes a file that is sent, from its beginning to its end. Its methods
 // are called one after the other; those of different files side by side.
 type Output interface {

@@ -166,3 +166,8 @@ func bare(err error) error {
 	}
 	return err
 }
+
+// OpenKept implements [transfer.KeptOpener].
+func (s *Store) OpenKept(ctx context.Context, info transfer.Info) (transfer.Basis, error) {
+	return s.fs.OpenKept(ctx, info)
+}

@@ -107,7 +107,7 @@ func (u *Upload) Resume(ctx context.Context, same func(transfer.Kept) (bool, err
 	if !u.resumable() {
 		return 0, nil
 	}
-	st, err := u.readState(ctx)
+	st, err := readState(ctx, u.dir, u.kept)
 	ok := err == nil
 	if ok {
 		ok, err = u.holds(ctx, st)
@@ -146,8 +146,8 @@ func (u *Upload) holds(ctx context.Context, st state) (bool, error) {
 	return err == nil && info.Size >= st.size, err
 }
 
-func (u *Upload) readState(ctx context.Context) (state, error) {
-	f, err := u.dir.Open(ctx, u.kept)
+func readState(ctx context.Context, from FS, name string) (state, error) {
+	f, err := from.Open(ctx, name)
 	if err != nil {
 		return state{}, err
 	}
@@ -168,7 +168,10 @@ func (u *Upload) begin() error {
 	if !u.resumable() {
 		return nil
 	}
-	if err := u.dir.Remove(u.ctx, u.kept); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	switch err := u.dir.Remove(u.ctx, u.kept); {
+	case err == nil:
+		return u.renew() // it may be a part of a basis
+	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
 	return u.file.Truncate(u.ctx, 0)
@@ -252,6 +255,36 @@ func (u *Upload) Copy(ctx context.Context, share bool) error {
 	}
 	return u.seen(files.CopyFile(ctx, u.base, u.part, share))
 }
+
+// OpenKept implements [transfer.KeptOpener].
+func (s *Store) OpenKept(ctx context.Context, info transfer.Info) (transfer.Basis, error) {
+	if err := validBelow(info.Name); err != nil {
+		return nil, err
+	}
+	dir := path.Dir(info.Name)
+	st, err := readState(ctx, s.FS, path.Join(dir, hidden(keptPrefix, info.Name)))
+	if err != nil || st.source.Size != info.Size || !st.source.ModTime.Equal(info.ModTime) {
+		return nil, fs.ErrNotExist
+	}
+	f, err := s.FS.Open(ctx, path.Join(dir, hidden(partPrefix, info.Name)))
+	if err != nil {
+		return nil, err
+	}
+	at, ok := f.(io.ReaderAt)
+	now, err := f.Stat(ctx)
+	if err != nil || !ok || now.Size < st.size {
+		return nil, errors.Join(fs.ErrNotExist, f.Close())
+	}
+	return keptBasis{at, f, st.size}, nil
+}
+
+type keptBasis struct {
+	io.ReaderAt
+	io.Closer
+	size int64
+}
+
+func (b keptBasis) Size() int64 { return b.size }
 
 // renew makes the hidden file another one of the same name. What copies for an upload
 // that was cut may be at work yet, where the file is: it then writes to one without a name.
