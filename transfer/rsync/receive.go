@@ -112,11 +112,14 @@ func (r *receiver) run(ctx context.Context) error {
 	r.first = nil
 	r.eager.Store(false) // whoever writes flushes
 	g, ctx := errgroup.WithContext(ctx)
+	var cause error
+	var once sync.Once
 	work := func(f func() error) {
 		g.Go(func() error {
 			err := f()
 			if err != nil {
-				r.conn.Close() // the others wait for the far side
+				// The others wait for the far side, and fail for that reason only.
+				once.Do(func() { cause = err; r.conn.Close() })
 			}
 			return err
 		})
@@ -124,7 +127,8 @@ func (r *receiver) run(ctx context.Context) error {
 	work(func() error { return r.generate(ctx) })
 	work(r.write)
 	work(func() error { return r.read(ctx) })
-	err := g.Wait()
+	_ = g.Wait() // cause is the first of its errors
+	err := cause
 	r.building.Wait()
 	r.making.Wait()
 	return err
