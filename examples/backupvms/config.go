@@ -8,7 +8,6 @@ import (
 
 	"github.com/obskeep/obskeep/diskspace"
 	"github.com/obskeep/obskeep/examples/internal/script"
-	"github.com/obskeep/obskeep/vmimage"
 )
 
 // config is the configuration file.
@@ -23,14 +22,7 @@ type config struct {
 	Target struct {
 		Path    string            `toml:"path"`
 		Reserve diskspace.Reserve `toml:"reserve"` // to leave free: 20 GiB, or 10%
-
-		// How many images of each machine stay; none of these: all.
-		Last    int `toml:"keep_last"`
-		Daily   int `toml:"keep_daily"`
-		Weekly  int `toml:"keep_weekly"`
-		Monthly int `toml:"keep_monthly"`
-		Yearly  int `toml:"keep_yearly"`
-		Least   int `toml:"keep_least"` // verified ones, whatever the others say; default 1
+		script.Retention
 	} `toml:"target"`
 	Report script.ReportConfig `toml:"report"`
 }
@@ -58,21 +50,10 @@ func readConfig(file string) (*config, error) {
 	case c.Expect < 0:
 		return wrong("expect is negative")
 	}
-	t := c.Target
-	for _, n := range []int{t.Last, t.Daily, t.Weekly, t.Monthly, t.Yearly, t.Least} {
-		if n < 0 {
-			return wrong("target: a number of images to keep is negative")
-		}
-	}
-	if err := cmp.Or(c.Source.SSH.Check(), c.Report.Check()); err != nil {
+	if err := cmp.Or(c.Source.SSH.Check(), c.Target.Retention.Check(), c.Report.Check()); err != nil {
 		return wrong("%w", err)
 	}
 	return c, nil
-}
-
-func (c *config) policy() vmimage.Policy {
-	t := c.Target
-	return vmimage.Policy{Last: t.Last, Daily: t.Daily, Weekly: t.Weekly, Monthly: t.Monthly, Yearly: t.Yearly, Least: t.Least}
 }
 
 // within reports whether dir is in top, or is it.

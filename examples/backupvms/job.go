@@ -137,7 +137,7 @@ func (j *job) connect(ctx context.Context, s *sides) error {
 	}
 	s.Fetcher, err = fetch.New(fetch.Config{
 		Source: source,
-		Keeper: vmimage.Keeper{Target: target, Policy: j.policy(), Space: diskspace.Planner{Reserve: j.Target.Reserve}},
+		Keeper: vmimage.Keeper{Target: target, Policy: j.Target.Policy(), Space: diskspace.Planner{Reserve: j.Target.Reserve}},
 		Expect: time.Duration(j.Expect), Logger: j.logger,
 		Transfer: &transfer.Options{Bandwidth: int64(j.Source.Bandwidth), Progress: func(s transfer.Stats) {
 			bar("fetch", s.Matched+s.Literal+s.Resumed, s.Size)

@@ -32,14 +32,7 @@ type config struct {
 		Path    string            `toml:"path"`
 		Reserve diskspace.Reserve `toml:"reserve"` // to leave free: 20 GiB, or 10%
 		Overlay script.Size       `toml:"overlay"` // room for what a machine writes meanwhile; default a tenth of each disk
-
-		// How many images of each machine stay; none of these: all.
-		Last    int `toml:"keep_last"`
-		Daily   int `toml:"keep_daily"`
-		Weekly  int `toml:"keep_weekly"`
-		Monthly int `toml:"keep_monthly"`
-		Yearly  int `toml:"keep_yearly"`
-		Least   int `toml:"keep_least"` // verified ones, whatever the others say; default 1
+		script.Retention
 	} `toml:"target"`
 	Report script.ReportConfig `toml:"report"`
 }
@@ -74,13 +67,7 @@ func readConfig(file string) (*config, error) {
 			return wrong("machine %s: shutdown is negative", m.Name)
 		}
 	}
-	t := c.Target
-	for _, n := range []int{t.Last, t.Daily, t.Weekly, t.Monthly, t.Yearly, t.Least} {
-		if n < 0 {
-			return wrong("target: a number of images to keep is negative")
-		}
-	}
-	if err := c.Report.Check(); err != nil {
+	if err := cmp.Or(c.Target.Retention.Check(), c.Report.Check()); err != nil {
 		return wrong("%w", err)
 	}
 	return c, nil
@@ -94,9 +81,4 @@ func (c *config) machines() []vmimage.Machine {
 		})
 	}
 	return machines
-}
-
-func (c *config) policy() vmimage.Policy {
-	t := c.Target
-	return vmimage.Policy{Last: t.Last, Daily: t.Daily, Weekly: t.Weekly, Monthly: t.Monthly, Yearly: t.Yearly, Least: t.Least}
 }

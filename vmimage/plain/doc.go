@@ -19,6 +19,9 @@
 // source itself, if that is a raw file there, or else of the newest verified image of the
 // same disk, and only blocks that differ are written. What is stored is the same.
 //
+// An image of another machine comes in by Stage, which makes the hidden folder that a
+// transfer fills, and Adopt, which reads all of it back and lists it.
+//
 // # Guarantees
 //
 //   - An image is listed once it is complete and durable, and not before, also after a
