@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -33,7 +34,8 @@ func TestImages_AreWholeAfterAPowerCutAtAnyStep(t *testing.T) {
 			dir := filepath.Join(top, "images")
 			again := func() { // the power comes back
 				t.Helper()
-				require.NoError(t, syscall.Unmount(top, 0))
+				// A process that another test is just starting may hold it for a moment.
+				require.Eventually(t, func() bool { return syscall.Unmount(top, 0) == nil }, 10*time.Second, 10*time.Millisecond)
 				out, err := exec.Command("mount", "-o", "loop", device, top).CombinedOutput()
 				require.NoError(t, err, "%s", out)
 			}
