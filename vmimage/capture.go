@@ -47,7 +47,9 @@ type job struct {
 	notes     []string
 	destroyed bool      // switched off, not shut down
 	cleaned   bool      // of images that were not finished
+	freed     bool      // a stalled machine's disk of them, as far as that can be
 	settling  time.Time // since when
+	deaf      bool      // the journal does not take what it is told
 }
 
 func (e *Engine) now() time.Time { return e.c.Now().UTC().Round(0) }
@@ -86,7 +88,7 @@ func (e *Engine) capture(ctx context.Context, p Planned) (r Result) {
 		UUID: p.Domain.UUID, Name: p.Name, Ran: p.State == virt.Running, Image: p.freeID(taken),
 	}}
 	for _, d := range p.Disks {
-		j.Disks = append(j.Disks, chain{d.Name, d.Path, d.Format, filepath.Join(e.overlays(d), p.Name+"-"+d.Name+"."+j.Image+".overlay")})
+		j.Disks = append(j.Disks, chain{d.Name, d.Path, d.Format, e.overlayOf(p.Name, j.Image, d)})
 	}
 	if ledger.unsettled() != nil {
 		r.Err = &RefusedError{p.Name, "its last run is not settled"}
@@ -97,7 +99,12 @@ func (e *Engine) capture(ctx context.Context, p Planned) (r Result) {
 		return r
 	}
 	err = j.take(ctx, &r, p)
-	err = errors.Join(err, j.settle(ctx))
+	if _, taken := errors.AsType[*TakenError](err); taken {
+		// It is the other engine's to put in order.
+		j.tell(entry{At: j.now(), Step: stepEnd, Done: true})
+	} else {
+		err = errors.Join(err, j.settle(ctx))
+	}
 	if err == nil {
 		r.Removed, err = e.c.Retain(ctx, r.Image, log)
 	}
@@ -225,6 +232,9 @@ func (j *job) cold(ctx context.Context, p Planned, image *Image, content *Conten
 		return j.insist(ctx, func(ctx context.Context) error { return j.c.Host.Resume(ctx, j.UUID) })
 	})
 	image.Down = time.Since(asked)
+	// Were it lost in a power cut that the machine has overlays, it would be started
+	// without what it wrote.
+	syncAll()
 	return err
 }
 
@@ -256,6 +266,7 @@ func (j *job) live(ctx context.Context, p Planned, image *Image, content *Conten
 			return j.insist(ctx, func(ctx context.Context) error { return j.thaw(ctx, j.UUID) })
 		}))
 	}
+	syncAll() // as above
 	return err
 }
 
@@ -264,15 +275,21 @@ func (j *job) freeze(ctx context.Context, uuid string) error {
 	return err
 }
 
-// thaw thaws the guest. One whose agent does not answer was never frozen, or needs a
-// person.
+// thaw thaws the guest. One whose agent does not answer for so long was never frozen, or
+// needs a person.
 func (j *job) thaw(ctx context.Context, uuid string) error {
-	err := j.c.Host.Thaw(ctx, uuid)
-	if errors.Is(err, virt.ErrAgent) {
-		j.note("the guest's file systems may be held for ever: %v", err)
-		return nil
+	ctx = context.WithoutCancel(ctx)
+	for end := time.Now().Add(j.c.Patience); ; {
+		err := j.try(ctx, j.c.Host.Thaw)
+		if !errors.Is(err, virt.ErrAgent) {
+			return err
+		}
+		if !time.Now().Before(end) {
+			j.note("the guest's file systems may be held for ever: %v", err)
+			return nil
+		}
+		_ = sleep(ctx, time.Second)
 	}
-	return err
 }
 
 // callTimeout bounds one call to the host; a call that begins to merge or starts a
@@ -343,12 +360,12 @@ func (j *job) snapshot(ctx context.Context) error {
 }
 
 // state reads what a machine has besides its disks.
-func (j *job) state(p Planned) ([]Small, error) {
+func (e *Engine) state(p Planned) ([]Small, error) {
 	var files []Small
 	if p.Domain.NVRAM != "" {
 		data, err := os.ReadFile(p.Domain.NVRAM)
 		// A machine that was never started has none yet.
-		if err != nil && (j.Ran || !errors.Is(err, fs.ErrNotExist)) {
+		if err != nil && (p.State != virt.Off || !errors.Is(err, fs.ErrNotExist)) {
 			return nil, fmt.Errorf("UEFI variables: %w", err)
 		}
 		if err == nil {
@@ -356,8 +373,8 @@ func (j *job) state(p Planned) ([]Small, error) {
 		}
 	}
 	if p.Domain.TPM {
-		dir := os.DirFS(j.c.TPM)
-		err := fs.WalkDir(dir, j.UUID, func(name string, d fs.DirEntry, err error) error {
+		dir := os.DirFS(e.c.TPM)
+		err := fs.WalkDir(dir, p.Domain.UUID, func(name string, d fs.DirEntry, err error) error {
 			if err != nil || !d.Type().IsRegular() || filepath.Base(name) == ".lock" {
 				return err
 			}
@@ -365,7 +382,7 @@ func (j *job) state(p Planned) ([]Small, error) {
 			files = append(files, Small{"tpm-" + filepath.Base(name), data})
 			return err
 		})
-		if err != nil && (j.Ran || !errors.Is(err, fs.ErrNotExist)) {
+		if err != nil && (p.State != virt.Off || !errors.Is(err, fs.ErrNotExist)) {
 			return nil, fmt.Errorf("TPM state: %w", err)
 		}
 	}

@@ -127,13 +127,28 @@ func (e *Engine) Run(ctx context.Context) ([]Result, error) {
 			r = Result{Machine: p.Name, Start: e.now(), End: e.now(), Err: err}
 		} else if err := ctx.Err(); err != nil {
 			r = Result{Machine: p.Name, Start: e.now(), End: e.now(), Err: &RefusedError{p.Name, "the run was stopped"}}
+		} else if p, err = e.again(ctx, p); err != nil {
+			r = Result{Machine: p.Name, Start: e.now(), End: e.now(), Err: err}
 		} else {
 			r = e.capture(ctx, p)
 		}
-		ran[p.Name] = r.Err
+		ran[p.Name] = errors.Join(ran[p.Name], r.Err)
 		results = join(results, r)
 	}
 	return results, nil
+}
+
+// again looks at a machine once more when its turn has come: the plan may be hours old.
+func (e *Engine) again(ctx context.Context, p Planned) (Planned, error) {
+	m, err := e.c.Host.Machine(ctx, p.Domain.UUID)
+	p.Disks = nil
+	if err == nil {
+		err = e.plan(ctx, m, &p)
+	}
+	if err != nil {
+		return p, &RefusedError{p.Name, err.Error()}
+	}
+	return p, nil
 }
 
 // blocked returns why a planned machine is not to be touched after what became of

@@ -99,8 +99,10 @@ var faults = []fault{
 }
 
 // Whatever goes wrong with a real machine, everything is in order at the end of the run.
+//
+// It is not parallel to the tests in memory: a process that is being started has the locks of
+// this one for a moment.
 func TestRun_SurvivesFaultsOfRealMachines(t *testing.T) {
-	t.Parallel()
 	bed := needTestbed(t)
 	// A disk that an overlay can fill, and room to merge what one holds.
 	small := filepath.Join(bed.Images(), "small")

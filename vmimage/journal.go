@@ -107,6 +107,7 @@ type ledger struct {
 	file    *os.File
 	entries []entry
 	torn    bool // the file does not end with a whole line
+	damaged bool // an entry before its last is
 	log     *slog.Logger
 }
 
@@ -177,6 +178,7 @@ func (l *ledger) read() error {
 		var e entry
 		if string(sum) != checksum(text) || json.Unmarshal(text, &e) != nil {
 			l.log.Warn("journal: damaged entry", "file", l.file.Name(), "entry", string(line))
+			l.damaged = l.damaged || bytes.HasSuffix(line, []byte("\n"))
 			continue
 		}
 		l.entries = append(l.entries, e)
@@ -191,7 +193,7 @@ func (l *ledger) begin(b begin, at time.Time) error {
 	if err := l.file.Truncate(0); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	l.entries, l.torn = nil, false
+	l.entries, l.torn, l.damaged = nil, false, false
 	if err := l.write(entry{At: at, Step: stepBegin, Done: true, Begin: &b}); err != nil {
 		return err
 	}

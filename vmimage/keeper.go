@@ -104,9 +104,9 @@ func (k *Keeper) Retain(ctx context.Context, made Image, logger *slog.Logger) (r
 		return nil, fmt.Errorf("no image is removed: %w", err)
 	}
 	plan := k.Policy.Plan(slices.DeleteFunc(images, func(i Image) bool { return i.Machine != made.Machine }))
+	plan.Remove = slices.DeleteFunc(plan.Remove, func(i Image) bool { return i.ID == made.ID })
 	if err := plan.Check(k.share()); err != nil {
 		return nil, err
 	}
-	remove := slices.DeleteFunc(plan.Remove, func(i Image) bool { return i.ID == made.ID })
-	return k.Remove(ctx, remove, logger)
+	return k.Remove(ctx, plan.Remove, logger)
 }

@@ -22,12 +22,18 @@ type lockElement struct {
 	Since   string   `xml:"since,attr"`
 }
 
-// TakenError says that an engine with another journal has a machine, or had it when it
-// was killed. That engine's next run gives it free.
-type TakenError struct{ Machine, Host, Since string }
+// TakenError says that another engine has a machine, or had it when it was killed. Then
+// the next run with its journal gives it free.
+type TakenError struct {
+	Machine, Host, Since string
+	Ours                 bool // it has the same journal
+}
 
 func (e *TakenError) Error() string {
-	return fmt.Sprintf("another engine, on %s, has had %s since %s; if it is gone for good: virsh metadata %s %s --remove --config",
+	if e.Ours {
+		return "a run of this journal has it since " + e.Since + ", or did not end: the next run, or recover, puts it in order"
+	}
+	return fmt.Sprintf("another engine, on %s, has had %s since %s; if it is gone for good: virsh metadata %q %s --remove --config",
 		e.Host, e.Machine, e.Since, e.Machine, lockNamespace)
 }
 
@@ -55,7 +61,7 @@ func (j *job) lockMachine(ctx context.Context) error {
 			return err
 		}
 		if l != nil && l.Owner != j.c.Journal.owner {
-			return &TakenError{j.Name, l.Host, l.Since}
+			return j.taken(j.Name, l)
 		}
 		if settle > 0 {
 			return nil
@@ -80,6 +86,10 @@ func (j *job) lockMachine(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+func (e *Engine) taken(machine string, l *lockElement) error {
+	return &TakenError{machine, l.Host, l.Since, e.c.Journal != nil && l.Owner == e.c.Journal.owner}
 }
 
 func (j *job) lockedByUs(ctx context.Context) (bool, error) {

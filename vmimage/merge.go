@@ -116,7 +116,7 @@ func (m *merge) next(machine virt.Machine, chains []chainState) (*act, error) {
 			return nil, fmt.Errorf("%w: somebody made %s of the machine %s, which is neither %s nor its overlay", errGiveUp, c.Disk, c.live, c.Base)
 		case c.job != nil && !c.job.Commit:
 			return nil, fmt.Errorf("%s: %w", c.Disk, virt.ErrBusy)
-		case c.job != nil && c.job.Ready && machine.State == virt.Running:
+		case c.job != nil && c.job.Ready && machine.State == virt.Running && !m.deaf:
 			// A guest that goes on writing to the base, while a power cut can still
 			// undo that the description names it, would be started on an overlay
 			// that is older than what is beneath it.
@@ -133,7 +133,7 @@ func (m *merge) next(machine virt.Machine, chains []chainState) (*act, error) {
 		case c.job != nil:
 			return m.await(c)
 		case c.live == c.Base || len(c.files) < 2 || c.files[0] != c.Overlay || c.files[1] != c.Base:
-			return nil, fmt.Errorf("%s: the hypervisor has %v, the description %s", c.Disk, c.files, c.live)
+			return nil, fmt.Errorf("%s: the hypervisor has %v, the description %s, and %s once it is started again", c.Disk, c.files, c.live, c.inactive)
 		}
 		m.least, m.since, m.paused = math.MaxInt64, time.Now(), false
 		return call(stepCommit, func(ctx context.Context, uuid, disk string) error {
@@ -159,7 +159,7 @@ func (m *merge) await(c chainState) (*act, error) {
 			err := m.try(ctx, func(ctx context.Context, uuid string) error { return m.c.Host.AbortBlockJob(ctx, uuid, c.Disk) })
 			return errors.Join(fmt.Errorf("%w: the commit of %s was not ready although the guest was held for %v", errGiveUp, c.Disk, maxPause), err)
 		}}, nil
-	case !m.paused && time.Since(m.since) > m.c.Patience:
+	case !m.paused && time.Since(m.since) > m.c.Patience && !m.deaf:
 		m.note("the guest writes to %s faster than that can be merged, and is held for a moment", c.Disk)
 		m.paused, m.since = true, time.Now()
 		return m.suspend(), nil

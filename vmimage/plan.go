@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/obskeep/obskeep/diskspace"
@@ -23,6 +25,8 @@ type Plan struct {
 	Needs    []diskspace.Need
 	MakeRoom []Image
 	Short    error
+
+	damaged bool // there are images that cannot be told
 }
 
 // Planned is what is to be done with a machine.
@@ -80,10 +84,11 @@ func (e *Engine) Plan(ctx context.Context) (*Plan, error) {
 	if err != nil && len(images) == 0 {
 		return nil, fmt.Errorf("vmimage: images: %w", err)
 	}
+	plan := new(Plan)
 	if err != nil {
 		e.c.Logger.Warn("images", "err", err)
+		plan.damaged = true
 	}
-	plan := new(Plan)
 	for _, config := range e.c.Machines {
 		p := Planned{Machine: config}
 		if i := slices.IndexFunc(machines, func(m virt.Machine) bool { return m.Name == config.Name }); i < 0 {
@@ -135,12 +140,22 @@ func (e *Engine) plan(ctx context.Context, m virt.Machine, p *Planned) (err erro
 	if l, err := e.lockOf(ctx, m.UUID); err != nil {
 		return err
 	} else if l != nil {
-		return &TakenError{m.Name, l.Host, l.Since}
+		return e.taken(m.Name, l)
 	}
 	if job, err := e.c.Host.Job(ctx, m.UUID); err != nil {
 		return err
 	} else if job != "" {
 		return fmt.Errorf("a job is at work on it: %s", job)
+	}
+	for _, d := range p.Domain.Disks {
+		if d.Imaged() && !slices.ContainsFunc(now.Disks, func(n virt.Disk) bool { return n.Name == d.Name }) {
+			return fmt.Errorf("disk %s will be added when it is started again, and would not be in the image", d.Name)
+		}
+	}
+	for _, device := range now.HostDevices {
+		if !strings.HasPrefix(device, "usb") && !strings.HasPrefix(device, "pci") {
+			return fmt.Errorf("it has %s of its host, whose content would not be in the image", device)
+		}
 	}
 	for _, d := range now.Disks {
 		if why := d.Refusal(); why != "" {
@@ -158,6 +173,12 @@ func (e *Engine) plan(ctx context.Context, m virt.Machine, p *Planned) (err erro
 		if d.Type != "file" && m.State == virt.Running && e.c.Overlays == "" {
 			return fmt.Errorf("disk %s is %s, beside which there is no place for its overlay: a folder for overlays is needed", d.Name, d.Path)
 		}
+		if d.Type != "file" && m.State == virt.Off {
+			return fmt.Errorf("disk %s is %s, of which nobody can tell whether it is written to while it is read: start the machine", d.Name, d.Path)
+		}
+		if err := isFolder(e.overlays(PlannedDisk{Path: d.Path})); err != nil && m.State == virt.Running {
+			return fmt.Errorf("the overlay of disk %s: %w", d.Name, err)
+		}
 		info, err := e.measure(ctx, m.UUID, d)
 		if err != nil {
 			return fmt.Errorf("disk %s: %w", d.Name, err)
@@ -167,7 +188,16 @@ func (e *Engine) plan(ctx context.Context, m virt.Machine, p *Planned) (err erro
 	if len(p.Disks) == 0 {
 		return errors.New("it has no disk that can be imaged")
 	}
-	return nil
+	_, err = e.state(*p)
+	return err
+}
+
+func isFolder(name string) error {
+	info, err := os.Stat(name)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is no folder", name)
+	}
+	return err
 }
 
 // measure returns the size of a disk and how much of it holds data. It opens the disk,

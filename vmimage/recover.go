@@ -22,19 +22,20 @@ func (e *Engine) Recover(ctx context.Context) (results []Result, err error) {
 	if err != nil {
 		return nil, err
 	}
+	var errs error
 	for _, uuid := range machines {
 		r, err := e.recoverMachine(ctx, uuid)
 		if errors.Is(err, ErrLocked) {
 			continue
 		}
 		if err != nil {
-			return results, fmt.Errorf("vmimage: recover %s: %w", uuid, err)
+			errs = errors.Join(errs, fmt.Errorf("vmimage: recover %s: %w", uuid, err))
 		}
 		if r != nil {
 			results = append(results, *r)
 		}
 	}
-	return results, nil
+	return results, errs
 }
 
 func (e *Engine) recoverMachine(ctx context.Context, uuid string) (*Result, error) {
@@ -44,6 +45,9 @@ func (e *Engine) recoverMachine(ctx context.Context, uuid string) (*Result, erro
 	}
 	defer ledger.close()
 	b := ledger.unsettled()
+	if _, ended := ledger.last(stepEnd); b == nil && ledger.damaged && !ended {
+		return nil, fmt.Errorf("its journal is damaged and does not say what was begun: look at the machine, then remove %s", ledger.file.Name())
+	}
 	if b == nil {
 		return nil, nil
 	}

@@ -43,7 +43,7 @@ func join(results []Result, r Result) []Result {
 // had to be settled, or that has notes, a warning.
 func (r Result) Job() report.Job {
 	job := report.Job{Name: r.Machine, Start: r.Start, End: r.End, Err: r.Err}
-	_, refused := errors.AsType[*RefusedError](r.Err)
+	_, refused := r.Err.(*RefusedError) // and nothing else
 	switch {
 	case refused:
 		job.Outcome = report.Missed

@@ -2,6 +2,7 @@ package vmimage
 
 import (
 	"cmp"
+	"fmt"
 	"path/filepath"
 	"slices"
 
@@ -35,6 +36,10 @@ func (e *Engine) room(plan *Plan) {
 		plan.Needs = append(plan.Needs, diskspace.Need{Path: dir, Bytes: bytes})
 	}
 	slices.SortFunc(plan.Needs, func(a, b diskspace.Need) int { return cmp.Compare(a.Path, b.Path) })
+	if plan.damaged { // so none goes
+		plan.Short = e.c.Space.Fits(plan.Needs...)
+		return
+	}
 	var all []Image
 	for _, p := range plan.Machines {
 		all = append(all, p.images...)
@@ -47,6 +52,12 @@ func (e *Engine) overlay(d PlannedDisk) int64 {
 		return e.c.Overlay
 	}
 	return d.Size / 10
+}
+
+// overlayOf is the path of a disk's overlay. It tells apart who made it: several hosts may
+// share a folder.
+func (e *Engine) overlayOf(machine, image string, d PlannedDisk) string {
+	return filepath.Join(e.overlays(d), fmt.Sprintf("%s-%s.%s.%.8s.overlay", machine, d.Name, image, e.c.Journal.owner))
 }
 
 // overlays is the folder of a disk's overlay.

@@ -37,6 +37,9 @@ func (j *job) settle(ctx context.Context) error {
 	answered := time.Now()
 	for {
 		a, err := j.next(ctx, merge)
+		if err == nil {
+			answered = time.Now()
+		}
 		if err == nil && a == nil {
 			return j.ledger.write(entry{At: j.now(), Step: stepEnd, Done: true})
 		}
@@ -85,16 +88,18 @@ func (j *job) settle(ctx context.Context) error {
 func (j *job) tell(e entry) {
 	if err := j.ledger.write(e); err != nil {
 		j.log.Warn("journal", "step", e.Step, "err", err)
+		j.ledger.entries = append(j.ledger.entries, e) // it is so, all the same
+		j.deaf = true
 	}
 }
 
 // down gives up with err. A machine that is held by us goes on first; if one that ought to run does
 // not, err becomes a RestartError.
 func (j *job) down(ctx context.Context, err error) error {
-	m, e := j.look(ctx)
+	m, e := j.machine(ctx)
 	if e == nil && m.State == virt.Paused && j.held() {
 		err = errors.Join(err, j.try(ctx, j.c.Host.Resume))
-		m, e = j.look(ctx)
+		m, e = j.machine(ctx)
 	}
 	if j.Ran && (e != nil || m.State != virt.Running) {
 		return &RestartError{j.Name, err}
@@ -117,8 +122,17 @@ var errGiveUp = errors.New("this needs a person")
 // order.
 func (j *job) next(ctx context.Context, merge *merge) (*act, error) {
 	m, err := j.look(ctx)
+	if errors.Is(err, virt.ErrNotFound) && !j.overlaysThere() {
+		j.note("the host does not know the machine any more")
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
+	}
+	if l, err := j.lockOf(ctx, j.UUID); err != nil {
+		return nil, err
+	} else if l != nil && l.Owner != j.c.Journal.owner {
+		return nil, fmt.Errorf("%w: %w", errGiveUp, j.taken(j.Name, l))
 	}
 	call := func(step string, call func(ctx context.Context, uuid string) error) *act {
 		return &act{step: step, do: func(ctx context.Context) error { return j.try(ctx, call) }}
@@ -138,7 +152,8 @@ func (j *job) next(ctx context.Context, merge *merge) (*act, error) {
 	if m.State == virt.Paused && j.held() && !merge.pausing() {
 		return call(stepResume, j.c.Host.Resume), nil
 	}
-	if m.State == virt.Stalled {
+	if m.State == virt.Stalled && !j.freed {
+		j.freed = true
 		if a := j.imageLeft(); a != nil {
 			return a, nil // it may be on the disk that is full
 		}
@@ -171,7 +186,17 @@ func (j *job) next(ctx context.Context, merge *merge) (*act, error) {
 // held reports whether a machine that is held may be so by us.
 func (j *job) held() bool {
 	e, ok := j.ledger.last(stepStart, stepSuspend, stepResume)
-	return ok && !(e.Step == stepResume && e.Done)
+	return j.ledger.damaged || ok && !(e.Step == stepResume && e.Done)
+}
+
+// overlaysThere reports whether there may be a file of an overlay.
+func (j *job) overlaysThere() bool {
+	for _, d := range j.Disks {
+		if _, err := os.Lstat(d.Overlay); !errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+	}
+	return false
 }
 
 // leftovers returns the removal of overlays that are there and that nothing uses.
@@ -186,6 +211,9 @@ func (j *job) leftovers(ctx context.Context, m virt.Machine) (*act, error) {
 	}
 	if len(left) == 0 {
 		return nil, nil
+	}
+	if _, merged := j.ledger.last(stepPivot); !merged && j.ledger.did(stepSnapshot) {
+		return nil, fmt.Errorf("%w: nobody names the overlays %v any more, and they hold what the machine wrote since %s", errGiveUp, left, j.Image)
 	}
 	used, err := j.inUse(ctx, m)
 	if err != nil {
@@ -269,10 +297,18 @@ func (j *job) imageLeft() *act {
 	}
 	return &act{step: stepClean, do: func(ctx context.Context) error {
 		if !j.ledger.did(stepStore) {
-			// If it is there, it is not known to be what the disks were at one moment.
-			err := j.c.Target.Remove(ctx, Image{Machine: j.Name, UUID: j.UUID, ID: j.Image})
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
+			// If it is there, it is not known to be what the disks were at one moment. One
+			// that is verified is somebody else's.
+			images, listErr := j.c.Target.Images(ctx)
+			for _, i := range images {
+				if i.Machine == j.Name && i.ID == j.Image && i.UUID == j.UUID && i.Verified.IsZero() {
+					if err := j.c.Target.Remove(ctx, i); err != nil && !errors.Is(err, fs.ErrNotExist) {
+						return err
+					}
+				}
+			}
+			if listErr != nil {
+				j.log.Warn("images", "err", listErr)
 			}
 		}
 		_, err := j.c.Target.Clean(ctx, j.Name)

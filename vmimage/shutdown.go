@@ -32,7 +32,8 @@ func (j *job) shutdown(ctx context.Context, agent bool) (off bool, err error) {
 	}
 	for {
 		err := j.try(ctx, func(ctx context.Context, uuid string) error { return j.c.Host.Shutdown(ctx, uuid, by) })
-		if err != nil && !errors.Is(err, virt.ErrLost) && !errors.Is(err, virt.ErrState) && !errors.Is(err, virt.ErrAgent) {
+		// An agent that is shutting down may end before it has answered.
+		if err != nil && by == virt.ACPI && !errors.Is(err, virt.ErrLost) && !errors.Is(err, virt.ErrState) {
 			return false, fmt.Errorf("shut down by %v: %w", by, err)
 		}
 		by = virt.ACPI

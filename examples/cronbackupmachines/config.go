@@ -50,12 +50,16 @@ func readConfig(file string) (*config, error) {
 	c.State = cmp.Or(c.State, filepath.Join(script.StateDir(), "machines"))
 	c.Host.URI = cmp.Or(c.Host.URI, "qemu:///system")
 	switch u, err := url.Parse(c.Host.URI); {
-	case err != nil || u.Host != "" || u.Scheme != "qemu":
+	case err != nil || u.Host != "" || u.Scheme != "qemu" || u.Path != "/system" && u.Path != "/session":
 		return wrong("host.uri is %q: want qemu:///system or qemu:///session, this program runs on the host of the machines", c.Host.URI)
 	case len(c.Machines) == 0:
 		return wrong("no machine is named: want a table [[machine]] with a name for each")
 	case !filepath.IsAbs(c.Target.Path):
 		return wrong("target.path is %q: want an absolute path", c.Target.Path)
+	case c.Host.Overlays != "" && !filepath.IsAbs(c.Host.Overlays):
+		return wrong("host.overlays is %q: want an absolute path", c.Host.Overlays)
+	case c.Host.TPM != "" && !filepath.IsAbs(c.Host.TPM):
+		return wrong("host.tpm is %q: want an absolute path", c.Host.TPM)
 	case !filepath.IsAbs(c.State):
 		return wrong("state is %q: want an absolute path", c.State)
 	}
@@ -63,8 +67,8 @@ func readConfig(file string) (*config, error) {
 		if m.Name == "" {
 			return wrong("machine %d has no name", i+1)
 		}
-		if m.Shutdown < 0 {
-			return wrong("machine %s: shutdown is negative", m.Name)
+		if m.Shutdown != 0 && time.Duration(m.Shutdown) < time.Second {
+			return wrong("machine %s: shutdown is %v: want a second at least", m.Name, time.Duration(m.Shutdown))
 		}
 	}
 	if err := cmp.Or(c.Target.Retention.Check(), c.Report.Check()); err != nil {

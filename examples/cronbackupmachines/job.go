@@ -117,7 +117,7 @@ const patience = time.Minute
 
 func (j *job) connect(ctx context.Context, s *sides) error {
 	// Not made here: where it is missing, a disk may not be mounted.
-	if _, err := os.Stat(j.Target.Path); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(j.Target.Path); errors.Is(err, fs.ErrNotExist) && !j.recover {
 		return fmt.Errorf("target: %s: %w; mount its disk, or make the folder: this program never does", j.Target.Path, errors.Unwrap(err))
 	}
 	var journal *vmimage.Journal // none: nothing is written down where nothing is done
@@ -135,13 +135,19 @@ func (j *job) connect(ctx context.Context, s *sides) error {
 	}
 	bar, finish := script.Progress(j.stderr)
 	s.closers = append(s.closers, finish)
-	target, err := plain.Open(j.Target.Path, &plain.Options{Progress: func(p plain.Progress) {
+	var target vmimage.Target
+	opened, err := plain.Open(j.Target.Path, &plain.Options{Progress: func(p plain.Progress) {
 		bar(p.Machine+"/"+p.ID, p.Done, p.Size)
 	}})
-	if err != nil {
+	switch {
+	case err == nil:
+		s.closers = append(s.closers, func() { opened.Close() })
+		target = opened
+	case j.recover:
+		target = away{err} // the machines come back, whatever is with their images
+	default:
 		return fmt.Errorf("target: %w", err)
 	}
-	s.closers = append(s.closers, func() { target.Close() })
 	host := j.host
 	if host == nil {
 		h, err := libvirt.Open(ctx, j.Host.URI, nil)
@@ -165,6 +171,20 @@ func (j *job) connect(ctx context.Context, s *sides) error {
 	}
 	return nil
 }
+
+// away is a target that cannot be reached.
+type away struct{ err error }
+
+func (a away) Dir() string { return "" }
+func (a away) Images(context.Context) ([]vmimage.Image, error) {
+	return nil, a.err
+}
+func (a away) Store(_ context.Context, i vmimage.Image, _ vmimage.Content) (vmimage.Image, error) {
+	return i, a.err
+}
+func (a away) Verify(_ context.Context, i vmimage.Image) (vmimage.Image, error) { return i, a.err }
+func (a away) Remove(context.Context, vmimage.Image) error                      { return a.err }
+func (a away) Clean(context.Context, string) ([]string, error)                  { return nil, a.err }
 
 // plan prints what a run would do.
 func (j *job) plan(ctx context.Context, s *sides) (int, error) {

@@ -117,6 +117,9 @@ func state(lv *libvirt.Libvirt, d libvirt.Domain) (virt.State, error) {
 	case libvirt.DomainRunning, libvirt.DomainBlocked, libvirt.DomainShutdown:
 		return virt.Running, nil
 	case libvirt.DomainShutoff, libvirt.DomainCrashed:
+		if libvirt.DomainState(s) == libvirt.DomainShutoff && libvirt.DomainShutoffReason(reason) == libvirt.DomainShutoffMigrated {
+			return virt.Other, nil // it runs elsewhere
+		}
 		return virt.Off, nil
 	case libvirt.DomainPaused:
 		switch libvirt.DomainPausedReason(reason) {
