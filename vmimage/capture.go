@@ -14,7 +14,7 @@ import (
 	"github.com/obskeep/obskeep/vmimage/virt"
 )
 
-// The steps of a job. All but begin, image and end may come again after a crash.
+// The steps of a job. Those that put the machine in order may come again and again.
 const (
 	stepBegin    = "begin"
 	stepLock     = "lock"
@@ -231,11 +231,14 @@ func (j *job) cold(ctx context.Context, p Planned, image *Image, content *Conten
 	err = j.step(stepResume, func() error {
 		return j.insist(ctx, func(ctx context.Context) error { return j.c.Host.Resume(ctx, j.UUID) })
 	})
+	if err != nil {
+		return err
+	}
 	image.Down = time.Since(asked)
 	// Were it lost in a power cut that the machine has overlays, it would be started
 	// without what it wrote.
 	syncAll()
-	return err
+	return nil
 }
 
 // live freezes the disks of the machine as it runs.
@@ -266,7 +269,9 @@ func (j *job) live(ctx context.Context, p Planned, image *Image, content *Conten
 			return j.insist(ctx, func(ctx context.Context) error { return j.thaw(ctx, j.UUID) })
 		}))
 	}
-	syncAll() // as above
+	if err == nil {
+		syncAll() // as above
+	}
 	return err
 }
 

@@ -131,7 +131,7 @@ func (m *merge) next(machine virt.Machine, chains []chainState) (*act, error) {
 				return nil
 			}), nil
 		case c.job != nil:
-			return m.await(c)
+			return m.await(c), nil
 		case c.live == c.Base || len(c.files) < 2 || c.files[0] != c.Overlay || c.files[1] != c.Base:
 			return nil, fmt.Errorf("%s: the hypervisor has %v, the description %s, and %s once it is started again", c.Disk, c.files, c.live, c.inactive)
 		}
@@ -149,7 +149,7 @@ func (m *merge) suspend() *act {
 
 // await waits for a commit to become ready. A guest that writes faster than its disk
 // takes is held for a moment.
-func (m *merge) await(c chainState) (*act, error) {
+func (m *merge) await(c chainState) *act {
 	if left := c.job.Total - c.job.Done; !m.paused && (m.since.IsZero() || left < m.least) {
 		m.least, m.since = left, time.Now()
 	}
@@ -158,12 +158,12 @@ func (m *merge) await(c chainState) (*act, error) {
 		return &act{step: stepAbort, do: func(ctx context.Context) error {
 			err := m.try(ctx, func(ctx context.Context, uuid string) error { return m.c.Host.AbortBlockJob(ctx, uuid, c.Disk) })
 			return errors.Join(fmt.Errorf("%w: the commit of %s was not ready although the guest was held for %v", errGiveUp, c.Disk, maxPause), err)
-		}}, nil
+		}}
 	case !m.paused && time.Since(m.since) > m.c.Patience && !m.deaf:
 		m.note("the guest writes to %s faster than that can be merged, and is held for a moment", c.Disk)
 		m.paused, m.since = true, time.Now()
-		return m.suspend(), nil
+		return m.suspend()
 	}
 	// The longer it has taken, the less a look more matters.
-	return &act{wait: min(max(time.Since(m.since)/10, 100*time.Millisecond), 5*time.Second)}, nil
+	return &act{wait: min(max(time.Since(m.since)/10, 100*time.Millisecond), 5*time.Second)}
 }

@@ -213,7 +213,7 @@ func (j *job) leftovers(ctx context.Context, m virt.Machine) (*act, error) {
 		return nil, nil
 	}
 	if _, merged := j.ledger.last(stepPivot); !merged && j.ledger.did(stepSnapshot) {
-		return nil, fmt.Errorf("%w: nobody names the overlays %v any more, and they hold what the machine wrote since %s", errGiveUp, left, j.Image)
+		return nil, fmt.Errorf("%w: nobody names the overlays %v any more, and they hold what the machine wrote since %s; if that was merged by hand, remove them", errGiveUp, left, j.Image)
 	}
 	used, err := j.inUse(ctx, m)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/obskeep/obskeep/diskspace"
@@ -17,20 +18,18 @@ var (
 )
 
 // watch looks after the machine while its image is stored. The context it returns
-// ends when the machine is held because an overlay cannot grow, or before there is too little
-// room to merge it. A guest that shut
-// down after all, too late, is started again.
+// ends when the machine is held because an overlay cannot grow, or before there is too
+// little room to merge it. A guest that shut down after all, too late, is started again.
 func (j *job) watch(ctx context.Context) (watched context.Context, stop func()) {
 	watched, cancel := context.WithCancelCause(ctx)
-	done := make(chan struct{})
-	stop = func() { cancel(nil); <-done }
+	var done sync.WaitGroup
+	stop = func() { cancel(nil); done.Wait() }
 	if !j.Ran {
-		close(done)
 		return watched, stop
 	}
 	late := j.late()
 	hint := make(chan struct{}, 1)
-	go func() {
+	done.Go(func() {
 		// Events are hints: they only make the next look come sooner.
 		for event, err := range j.c.Host.Watch(watched) {
 			if err == nil && event.UUID == j.UUID {
@@ -40,9 +39,8 @@ func (j *job) watch(ctx context.Context) (watched context.Context, stop func()) 
 				}
 			}
 		}
-	}()
-	go func() {
-		defer close(done)
+	})
+	done.Go(func() {
 		for watched.Err() == nil {
 			m, err := j.machine(watched)
 			switch {
@@ -63,7 +61,7 @@ func (j *job) watch(ctx context.Context) (watched context.Context, stop func()) 
 			case <-time.After(500 * time.Millisecond):
 			}
 		}
-	}()
+	})
 	return watched, stop
 }
 
