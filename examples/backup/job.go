@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -50,49 +49,15 @@ func (j *job) run(ctx context.Context) (int, error) {
 		return j.plan(ctx, today, given)
 	}
 	err := j.keepDays(ctx, today, given, r)
-	if _, busy := errors.AsType[*script.BusyError](err); busy {
-		return 0, err // whoever is at work will report
-	}
-	if err != nil {
-		r.Jobs = append(r.Jobs, report.Job{Name: "run", Outcome: report.Failed, Start: r.Start, End: time.Now(), Err: err})
-	}
-	r.End = time.Now()
-	sendErr := j.Report.Deliver(ctx, r)
-	if sendErr != nil {
-		sendErr = fmt.Errorf("report: %w", sendErr)
-	}
-	code := script.ReportCode(r)
-	for _, e := range []error{err, sendErr} {
-		code = script.Worse(code, script.ExitCode(e))
-	}
-	return code, errors.Join(err, j.print(r, err), sendErr)
-}
-
-// print prints the report where somebody looks or something is wrong. What
-// ended the run before any day is one line, which the caller prints.
-func (j *job) print(r *report.Report, err error) error {
-	switch {
-	case j.json:
-		return r.WriteJSON(j.stdout)
-	case j.verbose || j.demo:
-		return r.WriteText(j.stdout)
-	case r.Outcome() != report.OK && (err == nil || len(r.Jobs) > 1):
-		return r.WriteText(j.stderr)
-	}
-	return nil
+	out := script.Output{Stdout: j.stdout, Stderr: j.stderr, JSON: j.json, Verbose: j.verbose || j.demo}
+	return out.Tell(ctx, &j.Report, r, err)
 }
 
 // sides are the source and the target of a run, with a keeper between them.
 type sides struct {
 	*keep.Keeper
 	options *transfer.Options
-	closers []func()
-}
-
-func (s *sides) close() {
-	for _, c := range slices.Backward(s.closers) {
-		c()
-	}
+	script.Closers
 }
 
 // open connects both sides, the target locked unless nothing will be done.
@@ -100,7 +65,7 @@ func (j *job) open(ctx context.Context, given bool) (*sides, error) {
 	s := &sides{options: &transfer.Options{Bandwidth: int64(j.Source.Bandwidth)}}
 	err := j.connect(ctx, s, given)
 	if err != nil {
-		s.close()
+		s.Close()
 		return nil, err
 	}
 	return s, nil
@@ -116,18 +81,18 @@ func (j *job) connect(ctx context.Context, s *sides, given bool) error {
 		if err != nil {
 			return fmt.Errorf("target: %w", err)
 		}
-		s.closers = append(s.closers, unlock)
+		s.Add(unlock)
 	}
 	target, err := dirstore.Open(j.targetDir)
 	if err != nil {
 		return fmt.Errorf("target: %w", err)
 	}
-	s.closers = append(s.closers, func() { target.Close() })
+	s.Add(func() { target.Close() })
 	source, closeSource, err := j.openSource(ctx)
 	if err != nil {
 		return fmt.Errorf("source: %w", err)
 	}
-	s.closers = append(s.closers, closeSource)
+	s.Add(closeSource)
 	if _, err := source.Stat(ctx, "."); err != nil {
 		return fmt.Errorf("source: %s: %w", j.sourceDir, err)
 	}
@@ -167,7 +132,7 @@ func (j *job) keepDays(ctx context.Context, today julian.Date, given bool, r *re
 	if err != nil {
 		return err
 	}
-	defer k.close()
+	defer k.Close()
 	p, err := k.Plan(ctx, today, j.day, j.days)
 	if err != nil {
 		return err
@@ -189,7 +154,7 @@ func (j *job) plan(ctx context.Context, today julian.Date, given bool) (int, err
 	if err != nil {
 		return 0, err
 	}
-	defer k.close()
+	defer k.Close()
 	p, err := k.Plan(ctx, today, j.day, j.days)
 	if err != nil {
 		return 0, err

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/obskeep/obskeep/diskspace"
@@ -38,36 +37,8 @@ func (j *job) run(ctx context.Context) (int, error) {
 		return j.plan(ctx)
 	}
 	err := j.fetch(ctx, r)
-	if _, busy := errors.AsType[*script.BusyError](err); busy {
-		return 0, err // whoever is at work will report
-	}
-	if err != nil {
-		r.Jobs = append(r.Jobs, report.Job{Name: "run", Outcome: report.Failed, Start: r.Start, End: time.Now(), Err: err})
-	}
-	r.End = time.Now()
-	sendErr := j.Report.Deliver(ctx, r)
-	if sendErr != nil {
-		sendErr = fmt.Errorf("report: %w", sendErr)
-	}
-	code := script.ReportCode(r)
-	for _, e := range []error{err, sendErr} {
-		code = script.Worse(code, script.ExitCode(e))
-	}
-	return code, errors.Join(err, j.print(r, err), sendErr)
-}
-
-// print prints the report where somebody looks or something is wrong. What
-// ended the run before any image is one line, which the caller prints.
-func (j *job) print(r *report.Report, err error) error {
-	switch {
-	case j.json:
-		return r.WriteJSON(j.stdout)
-	case j.verbose || j.demo:
-		return r.WriteText(j.stdout)
-	case r.Outcome() != report.OK && (err == nil || len(r.Jobs) > 1):
-		return r.WriteText(j.stderr)
-	}
-	return nil
+	out := script.Output{Stdout: j.stdout, Stderr: j.stderr, JSON: j.json, Verbose: j.verbose || j.demo}
+	return out.Tell(ctx, &j.Report, r, err)
 }
 
 // fetch fetches, and adds what became of it to the report.
@@ -76,7 +47,7 @@ func (j *job) fetch(ctx context.Context, r *report.Report) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer s.Close()
 	p, err := s.Plan(ctx)
 	if err != nil {
 		return err
@@ -87,20 +58,14 @@ func (j *job) fetch(ctx context.Context, r *report.Report) error {
 // sides are the source and the target of a run, with a fetcher between them.
 type sides struct {
 	*fetch.Fetcher
-	closers []func()
-}
-
-func (s *sides) close() {
-	for _, c := range slices.Backward(s.closers) {
-		c()
-	}
+	script.Closers
 }
 
 // open connects both sides, the target locked unless nothing will be done.
 func (j *job) open(ctx context.Context) (*sides, error) {
 	s := new(sides)
 	if err := j.connect(ctx, s); err != nil {
-		s.close()
+		s.Close()
 		return nil, err
 	}
 	return s, nil
@@ -116,22 +81,22 @@ func (j *job) connect(ctx context.Context, s *sides) error {
 		if err != nil {
 			return fmt.Errorf("target: %w", err)
 		}
-		s.closers = append(s.closers, unlock)
+		s.Add(unlock)
 	}
 	bar, finish := script.Progress(j.stderr)
-	s.closers = append(s.closers, finish)
+	s.Add(finish)
 	target, err := plain.Open(j.Target.Path, &plain.Options{Progress: func(p plain.Progress) {
 		bar("verify "+p.Machine+"/"+p.ID, p.Done, p.Size)
 	}})
 	if err != nil {
 		return fmt.Errorf("target: %w", err)
 	}
-	s.closers = append(s.closers, func() { target.Close() })
+	s.Add(func() { target.Close() })
 	source, closeSource, err := j.openSource(ctx)
 	if err != nil {
 		return fmt.Errorf("source: %w", err)
 	}
-	s.closers = append(s.closers, closeSource)
+	s.Add(closeSource)
 	if _, err := source.Stat(ctx, "."); err != nil {
 		return fmt.Errorf("source: %s: %w", j.Source.Path, err)
 	}

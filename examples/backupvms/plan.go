@@ -20,7 +20,7 @@ func (j *job) plan(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer s.close()
+	defer s.Close()
 	p, err := s.Plan(ctx)
 	if err != nil {
 		return 0, err

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -41,7 +40,7 @@ func (j *job) run(ctx context.Context) (int, error) {
 	r := &report.Report{Name: j.Name, Host: script.Host(), Day: julian.DateOf(now.UTC()), Start: now, Version: script.Version("cronbackupmachines")}
 	s, err := j.open(ctx)
 	if err == nil {
-		defer s.close()
+		defer s.Close()
 		if j.dryRun {
 			return j.plan(ctx, s)
 		}
@@ -55,57 +54,23 @@ func (j *job) run(ctx context.Context) (int, error) {
 			r.Jobs = append(r.Jobs, result.Job())
 		}
 	}
-	if _, busy := errors.AsType[*script.BusyError](err); busy {
-		return 0, err // whoever is at work will report
-	}
-	if err != nil {
-		r.Jobs = append(r.Jobs, report.Job{Name: "run", Outcome: report.Failed, Start: r.Start, End: time.Now(), Err: err})
-	}
-	if j.recover && len(r.Jobs) == 0 {
+	if j.recover && err == nil && len(r.Jobs) == 0 {
 		return script.ExitOK, nil // nothing was left to be put in order
 	}
-	r.End = time.Now()
-	sendErr := j.Report.Deliver(ctx, r)
-	if sendErr != nil {
-		sendErr = fmt.Errorf("report: %w", sendErr)
-	}
-	code := script.ReportCode(r)
-	for _, e := range []error{err, sendErr} {
-		code = script.Worse(code, script.ExitCode(e))
-	}
-	return code, errors.Join(err, j.print(r, err), sendErr)
-}
-
-// print prints the report where somebody looks or something is wrong. What
-// ended the run before any machine is one line, which the caller prints.
-func (j *job) print(r *report.Report, err error) error {
-	switch {
-	case j.json:
-		return r.WriteJSON(j.stdout)
-	case j.verbose || j.demo:
-		return r.WriteText(j.stdout)
-	case r.Outcome() != report.OK && (err == nil || len(r.Jobs) > 1):
-		return r.WriteText(j.stderr)
-	}
-	return nil
+	out := script.Output{Stdout: j.stdout, Stderr: j.stderr, JSON: j.json, Verbose: j.verbose || j.demo}
+	return out.Tell(ctx, &j.Report, r, err)
 }
 
 // sides are what a run works with.
 type sides struct {
-	engine  *vmimage.Engine
-	closers []func()
-}
-
-func (s *sides) close() {
-	for _, c := range slices.Backward(s.closers) {
-		c()
-	}
+	engine *vmimage.Engine
+	script.Closers
 }
 
 func (j *job) open(ctx context.Context) (*sides, error) {
 	s := new(sides)
 	if err := j.connect(ctx, s); err != nil {
-		s.close()
+		s.Close()
 		return nil, err
 	}
 	return s, nil
@@ -126,22 +91,22 @@ func (j *job) connect(ctx context.Context, s *sides) error {
 		if journal, err = vmimage.OpenJournal(j.State); err != nil {
 			return err
 		}
-		s.closers = append(s.closers, func() { journal.Close() })
+		s.Add(func() { journal.Close() })
 		unlock, err := script.Lock(j.State)
 		if err != nil {
 			return fmt.Errorf("state: %w", err)
 		}
-		s.closers = append(s.closers, unlock)
+		s.Add(unlock)
 	}
 	bar, finish := script.Progress(j.stderr)
-	s.closers = append(s.closers, finish)
+	s.Add(finish)
 	var target vmimage.Target
 	opened, err := plain.Open(j.Target.Path, &plain.Options{Progress: func(p plain.Progress) {
 		bar(p.Machine+"/"+p.ID, p.Done, p.Size)
 	}})
 	switch {
 	case err == nil:
-		s.closers = append(s.closers, func() { opened.Close() })
+		s.Add(func() { opened.Close() })
 		target = opened
 	case j.recover:
 		target = away{err} // the machines come back, whatever is with their images
@@ -158,7 +123,7 @@ func (j *job) connect(ctx context.Context, s *sides) error {
 		if err != nil {
 			return fmt.Errorf("host %s: %w", j.Host.URI, err)
 		}
-		s.closers = append(s.closers, func() { h.Close() })
+		s.Add(func() { h.Close() })
 		host = h
 	}
 	s.engine, err = vmimage.New(vmimage.Config{
