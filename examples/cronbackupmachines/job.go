@@ -36,29 +36,36 @@ type job struct {
 
 // run does the job, tells of it and returns the exit code.
 func (j *job) run(ctx context.Context) (int, error) {
+	if j.dryRun {
+		return j.plan(ctx)
+	}
 	now := time.Now()
 	r := &report.Report{Name: j.Name, Host: script.Host(), Day: julian.DateOf(now.UTC()), Start: now, Version: script.Version("cronbackupmachines")}
-	s, err := j.open(ctx)
-	if err == nil {
-		defer s.Close()
-		if j.dryRun {
-			return j.plan(ctx, s)
-		}
-		var results []vmimage.Result
-		if j.recover {
-			results, err = s.engine.Recover(ctx)
-		} else {
-			results, err = s.engine.Run(ctx)
-		}
-		for _, result := range results {
-			r.Jobs = append(r.Jobs, result.Job())
-		}
-	}
+	err := j.image(ctx, r)
 	if j.recover && err == nil && len(r.Jobs) == 0 {
 		return script.ExitOK, nil // nothing was left to be put in order
 	}
 	out := script.Output{Stdout: j.stdout, Stderr: j.stderr, JSON: j.json, Verbose: j.verbose || j.demo}
 	return out.Tell(ctx, &j.Report, r, err)
+}
+
+// image images the machines, or only puts them in order, and adds what became of each to
+// the report.
+func (j *job) image(ctx context.Context, r *report.Report) error {
+	s, err := j.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	do := s.engine.Run
+	if j.recover {
+		do = s.engine.Recover
+	}
+	results, err := do(ctx)
+	for _, result := range results {
+		r.Jobs = append(r.Jobs, result.Job())
+	}
+	return err
 }
 
 // sides are what a run works with.
@@ -152,7 +159,12 @@ func (a away) Remove(context.Context, vmimage.Image) error                      
 func (a away) Clean(context.Context, string) ([]string, error)                  { return nil, a.err }
 
 // plan prints what a run would do.
-func (j *job) plan(ctx context.Context, s *sides) (int, error) {
+func (j *job) plan(ctx context.Context) (int, error) {
+	s, err := j.open(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer s.Close()
 	p, err := s.engine.Plan(ctx)
 	if err != nil {
 		return 0, err
