@@ -37,48 +37,36 @@ type config struct {
 	sourceDays, targetDays julian.Pattern
 }
 
-// readConfig reads and checks a configuration.
-func readConfig(file string) (*config, error) {
-	c := new(config)
-	if err := script.ReadConfig(file, c); err != nil {
-		return nil, err
-	}
-	wrong := func(format string, args ...any) (*config, error) {
-		return nil, &script.UsageError{Err: fmt.Errorf("config %s: %w", file, fmt.Errorf(format, args...))}
-	}
+// Check implements [script.Config].
+func (c *config) Check() error {
 	for key, p := range map[string]julian.Pattern{"source.path": c.Source.Path, "target.path": c.Target.Path} {
 		switch {
 		case p.String() == "":
-			return wrong("%s is missing: want a path such as /data/supim/%%Y/%%j", key)
+			return fmt.Errorf("%s is missing: want a path such as /data/supim/%%Y/%%j", key)
 		case !p.NamesDay():
-			return wrong("%s is %q: want %%Y and %%j in it, or %%Y, %%m and %%d", key, p)
+			return fmt.Errorf("%s is %q: want %%Y and %%j in it, or %%Y, %%m and %%d", key, p)
 		}
 	}
 	c.sourceDir, c.sourceDays = c.Source.Path.Split()
 	c.targetDir, c.targetDays = c.Target.Path.Split()
 	switch {
 	case c.Source.Settled < 0:
-		return wrong("source.settled is negative")
+		return fmt.Errorf("source.settled is negative")
 	case c.Source.CatchUp != nil && *c.Source.CatchUp < 0:
-		return wrong("source.catchup is %d: it cannot be negative", *c.Source.CatchUp)
+		return fmt.Errorf("source.catchup is %d: it cannot be negative", *c.Source.CatchUp)
 	case time.Duration(c.Source.UTCOffset).Abs() >= 24*time.Hour:
-		return wrong("source.utc_offset is %v: want less than 24h either way", time.Duration(c.Source.UTCOffset))
+		return fmt.Errorf("source.utc_offset is %v: want less than 24h either way", time.Duration(c.Source.UTCOffset))
 	case c.Source.Address == "" && (within(c.sourceDir, c.targetDir) || within(c.targetDir, c.sourceDir)):
-		return wrong("source.path and target.path are in one another: %s, %s", c.sourceDir, c.targetDir)
+		return fmt.Errorf("source.path and target.path are in one another: %s, %s", c.sourceDir, c.targetDir)
 	case c.Target.Keep < 0:
-		return wrong("target.keep is %d: it cannot be negative", c.Target.Keep)
+		return fmt.Errorf("target.keep is %d: it cannot be negative", c.Target.Keep)
 	case !filepath.IsAbs(filepath.FromSlash(c.targetDir)):
-		return wrong("target.path is %q: want an absolute path", c.Target.Path)
+		return fmt.Errorf("target.path is %q: want an absolute path", c.Target.Path)
 	case c.Source.Address == "" && !filepath.IsAbs(filepath.FromSlash(c.sourceDir)):
-		return wrong("source.path is %q: want an absolute path, or an address before it", c.Source.Path)
+		return fmt.Errorf("source.path is %q: want an absolute path, or an address before it", c.Source.Path)
 	}
-	if err := cmp.Or(c.Source.SSH.Check(), c.Report.Check()); err != nil {
-		return wrong("%w", err)
-	}
-	if c.Name == "" {
-		c.Name = path.Base(c.targetDir)
-	}
-	return c, nil
+	c.Name = cmp.Or(c.Name, path.Base(c.targetDir))
+	return cmp.Or(c.Source.SSH.Check(), c.Report.Check())
 }
 
 // catchUp is for keep.Config.

@@ -3,12 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
-	"os"
 	"text/tabwriter"
 	"time"
 
@@ -23,12 +20,13 @@ import (
 
 // job is one run.
 type job struct {
-	*config
-	day                         julian.Date
-	days                        int
-	dryRun, json, verbose, demo bool
-	stdout, stderr              io.Writer
-	logger                      *slog.Logger
+	config
+	flags          *script.Flags
+	day            julian.Date
+	days           int
+	demo           bool
+	stdout, stderr io.Writer
+	logger         *slog.Logger
 }
 
 // run does the job, tells of it and returns the exit code.
@@ -45,11 +43,11 @@ func (j *job) run(ctx context.Context) (int, error) {
 	if k := j.Target.Keep; k > 0 && k <= j.days {
 		return 0, &script.UsageError{Err: fmt.Errorf("target.keep is %d: days would be fetched only to be removed; want more than -days %d", k, j.days)}
 	}
-	if j.dryRun {
+	if j.flags.DryRun {
 		return j.plan(ctx, today, given)
 	}
 	err := j.keepDays(ctx, today, given, r)
-	out := script.Output{Stdout: j.stdout, Stderr: j.stderr, JSON: j.json, Verbose: j.verbose || j.demo}
+	out := script.Output{Stdout: j.stdout, Stderr: j.stderr, JSON: j.flags.JSON, Verbose: j.flags.Verbose || j.demo}
 	return out.Tell(ctx, &j.Report, r, err)
 }
 
@@ -72,11 +70,10 @@ func (j *job) open(ctx context.Context, given bool) (*sides, error) {
 }
 
 func (j *job) connect(ctx context.Context, s *sides, given bool) error {
-	// Not made here: where it is missing, a disk may not be mounted.
-	if _, err := os.Stat(j.targetDir); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("target: %s: %w; mount its disk, or make the folder: this program never does", j.targetDir, errors.Unwrap(err))
+	if err := script.CheckTarget(j.targetDir); err != nil {
+		return err
 	}
-	if !j.dryRun {
+	if !j.flags.DryRun {
 		unlock, err := script.Lock(j.targetDir)
 		if err != nil {
 			return fmt.Errorf("target: %w", err)
@@ -88,14 +85,11 @@ func (j *job) connect(ctx context.Context, s *sides, given bool) error {
 		return fmt.Errorf("target: %w", err)
 	}
 	s.Add(func() { target.Close() })
-	source, closeSource, err := j.openSource(ctx)
+	source, err := j.Source.Open(ctx, j.sourceDir, j.logger)
 	if err != nil {
-		return fmt.Errorf("source: %w", err)
+		return err
 	}
-	s.Add(closeSource)
-	if _, err := source.Stat(ctx, "."); err != nil {
-		return fmt.Errorf("source: %s: %w", j.sourceDir, err)
-	}
+	s.Add(func() { source.Close() })
 	catchUp, keepDays := j.catchUp(), j.Target.Keep
 	if given { // what was asked for is done, and nothing else
 		catchUp, keepDays = -1, 0
@@ -109,21 +103,6 @@ func (j *job) connect(ctx context.Context, s *sides, given bool) error {
 		return &script.UsageError{Err: err}
 	}
 	return nil
-}
-
-func (j *job) openSource(ctx context.Context) (transfer.Store, func(), error) {
-	if j.Source.Address == "" {
-		s, err := dirstore.Open(j.sourceDir)
-		if err != nil {
-			return nil, nil, err
-		}
-		return s, func() { s.Close() }, nil
-	}
-	s, err := j.Source.SSH.Open(ctx, j.sourceDir, j.logger)
-	if err != nil {
-		return nil, nil, err
-	}
-	return s, func() { s.Close() }, nil
 }
 
 // keepDays fetches and verifies, and adds what became of it to the report.
@@ -160,7 +139,7 @@ func (j *job) plan(ctx context.Context, today julian.Date, given bool) (int, err
 		return 0, err
 	}
 	fits := k.Fits(ctx, p)
-	if j.json {
+	if j.flags.JSON {
 		err = writePlan(j.stdout, j.Name, p, fits)
 	} else {
 		err = printPlan(j.stdout, p, fits)

@@ -22,75 +22,40 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
-	"log/slog"
-	"os"
-	"time"
 
 	"github.com/obskeep/obskeep/examples/internal/script"
-	"github.com/obskeep/obskeep/julian"
 )
 
 func main() { script.Main("backup", run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, error) {
-	j := job{stdout: stdout, stderr: stderr, days: 2}
-	flags := flag.NewFlagSet("backup", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // an error is one line, without the usage
-	file := flags.String("config", "", "configuration `file`; none: a demonstration")
+	j := job{stdout: stdout, stderr: stderr}
+	flags := script.NewFlags("backup", "[-config FILE] [-day 2026-268] [-days 2] [-dry-run] [-json] [-v] [-version]")
 	flags.Var(&j.day, "day", "the `day` to end with, as 2026-268 (default today)")
-	flags.IntVar(&j.days, "days", j.days, "how many `days` before it to look at too")
-	flags.BoolVar(&j.dryRun, "dry-run", false, "print what would be done, and do nothing")
-	flags.BoolVar(&j.json, "json", false, "print one JSON object")
-	flags.BoolVar(&j.verbose, "v", false, "print the report, and what is done")
-	version := flags.Bool("version", false, "print the version and exit")
-	err := flags.Parse(args)
-	switch {
-	case err == flag.ErrHelp:
-		flags.SetOutput(stdout)
-		fmt.Fprintln(stdout, "usage: backup [-config FILE] [-day 2026-268] [-days 2] [-dry-run] [-json] [-v] [-version]")
-		flags.PrintDefaults()
-		return script.ExitOK, nil
-	case err != nil:
-		return 0, &script.UsageError{Err: err}
-	case flags.NArg() > 0:
-		return 0, &script.UsageError{Err: fmt.Errorf("unexpected argument %q", flags.Arg(0))}
-	case j.days < 0:
-		return 0, &script.UsageError{Err: fmt.Errorf("-days is %d: it cannot be negative", j.days)}
-	case *version:
-		fmt.Fprintln(stdout, script.Version("backup"))
-		return script.ExitOK, nil
-	}
-	if *file == "" && j.day.IsValid() {
-		return 0, &script.UsageError{Err: errors.New("-day wants a -config: the demonstration has today's days only")}
-	}
-	j.logger = slog.New(slog.DiscardHandler)
-	if j.verbose {
-		j.logger = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
-	}
-	if *file != "" {
-		if j.config, err = readConfig(*file); err != nil {
-			return 0, err
-		}
-		return j.run(ctx)
-	}
-
-	w, err := newWorld(julian.DateOf(time.Now().UTC()))
-	if err != nil {
-		return 0, fmt.Errorf("demonstration: %w", err)
-	}
-	defer w.close()
-	if j.config, err = readConfig(w.config); err != nil {
+	flags.IntVar(&j.days, "days", 2, "how many `days` before it to look at too")
+	if done, err := flags.Parse(args, stdout); done || err != nil {
 		return 0, err
 	}
-	j.demo = !j.json && !j.dryRun
-	code, err := j.run(ctx)
-	if j.demo {
-		fmt.Fprint(stdout, w.guide())
-	} else {
-		err = errors.Join(err, os.RemoveAll(w.dir))
+	var wrong error
+	switch {
+	case flags.NArg() > 0:
+		wrong = fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	case j.days < 0:
+		wrong = fmt.Errorf("-days is %d: it cannot be negative", j.days)
+	case flags.Config == "" && j.day.IsValid():
+		wrong = errors.New("-day wants a -config: the demonstration has today's days only")
 	}
-	return code, err
+	if wrong != nil {
+		return 0, &script.UsageError{Err: wrong}
+	}
+	j.flags, j.logger = flags, flags.Logger(stderr)
+	if flags.Config == "" {
+		return j.demonstrate(ctx)
+	}
+	if err := script.ReadConfig(flags.Config, &j.config); err != nil {
+		return 0, err
+	}
+	return j.run(ctx)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
 
+	"github.com/obskeep/obskeep/examples/internal/scripttest"
 	"github.com/obskeep/obskeep/julian"
 	"github.com/obskeep/obskeep/report/mailer/mailtest"
 	"github.com/obskeep/obskeep/transfer/sshstore/sshtest"
@@ -28,34 +28,17 @@ func TestScripts(t *testing.T) {
 	sshd := sshtest.Start(t)
 	mta := mailtest.Postfix(t)
 	badKey, _ := sshtest.NewKey(t, t.TempDir(), "unauthorized", "")
-	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
-		Setup: func(env *testscript.Env) error {
-			for name, value := range map[string]string{
-				"GORACE":   "atexit_sleep_ms=0",
-				"HOME":     env.WorkDir,
-				"SSHD":     sshd.Addr,
-				"SSHUSER":  sshd.User,
-				"KEY":      sshd.Key,
-				"BADKEY":   badKey,
-				"KNOWN":    sshd.KnownHosts,
-				"SMTP":     mta.Addr,
-				"SENDMAIL": mta.Sendmail,
-				"MAILDIR":  mta.Maildir(),
-				"DOMAIN":   mailtest.Domain,
-			} {
-				env.Setenv(name, value)
-			}
-			return nil
-		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"day":    cmdDay,
-			"config": cmdConfig,
-			"tmpfs":  cmdTmpfs,
-			"code":   cmdCode,
-			"await":  cmdAwait,
-		},
-	})
+	scripttest.Run(t, "backup", map[string]string{
+		"SSHD":     sshd.Addr,
+		"SSHUSER":  sshd.User,
+		"KEY":      sshd.Key,
+		"BADKEY":   badKey,
+		"KNOWN":    sshd.KnownHosts,
+		"SMTP":     mta.Addr,
+		"SENDMAIL": mta.Sendmail,
+		"MAILDIR":  mta.Maildir(),
+		"DOMAIN":   mailtest.Domain,
+	}, map[string]scripttest.Cmd{"day": cmdDay})
 }
 
 // day DIR DAY SIZE... makes a settled day folder with files of these sizes.
@@ -77,60 +60,6 @@ func cmdDay(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(os.Chtimes(name, old, old))
 	}
 	ts.Check(os.Chtimes(dir, old, old))
-}
-
-// config FILE replaces the variables in a configuration.
-func cmdConfig(ts *testscript.TestScript, _ bool, args []string) {
-	file := ts.MkAbs(args[0])
-	text := os.Expand(ts.ReadFile(args[0]), func(name string) string {
-		if v := ts.Getenv(name); v != "" {
-			return v
-		}
-		return "$" + name
-	})
-	ts.Check(os.WriteFile(file, []byte(text), 0o600))
-}
-
-// tmpfs DIR OPTIONS mounts a file system of its own, until the script ends.
-func cmdTmpfs(ts *testscript.TestScript, _ bool, args []string) {
-	dir := ts.MkAbs(args[0])
-	ts.Check(os.MkdirAll(dir, 0o755))
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", args[1], "tmpfs", dir).CombinedOutput(); err != nil {
-		ts.Fatalf("mount: %v: %s", err, out)
-	}
-	ts.Defer(func() {
-		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
-			ts.Logf("umount: %v: %s", err, out)
-		}
-	})
-}
-
-// code N ARGS... runs backup and wants this exit code.
-func cmdCode(ts *testscript.TestScript, _ bool, args []string) {
-	want, err := strconv.Atoi(args[0])
-	ts.Check(err)
-	err = ts.Exec("backup", args[1:]...)
-	got := 0
-	if exit, ok := err.(*exec.ExitError); ok {
-		got = exit.ExitCode()
-	} else {
-		ts.Check(err)
-	}
-	if got != want {
-		ts.Fatalf("exit code %d, want %d", got, want)
-	}
-}
-
-// await GLOB waits until there is such a file.
-func cmdAwait(ts *testscript.TestScript, _ bool, args []string) {
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		found, err := filepath.Glob(ts.MkAbs(args[0]))
-		ts.Check(err)
-		if len(found) > 0 {
-			return
-		}
-	}
-	ts.Fatalf("%s does not come", args[0])
 }
 
 // The days of the demonstration are what the model of the source says, so

@@ -1,8 +1,7 @@
 package main
 
 import (
-	"crypto/ed25519"
-	"encoding/pem"
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -11,98 +10,48 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
+	"github.com/obskeep/obskeep/examples/internal/demo"
+	"github.com/obskeep/obskeep/examples/internal/script"
 	"github.com/obskeep/obskeep/julian"
-	"github.com/obskeep/obskeep/report/mailer/smtpsink"
-	"github.com/obskeep/obskeep/transfer/sshstore/sshserver"
 )
 
-// world is the demonstration: a simulation host that serves its days over
-// SSH, and a mail server, both on the loopback, and a configuration for them.
-type world struct {
-	dir    string
-	config string
-	today  julian.Date
-	ssh    *sshserver.Server
-	mail   *smtpsink.Sink
-}
-
-func newWorld(today julian.Date) (w *world, err error) {
-	w = &world{today: today}
-	if w.dir, err = os.MkdirTemp("", "obskeep-demo-"); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			w.close()
-		}
-	}()
-	for _, dir := range []string{"simulation-host", "backup/supim"} {
-		if err := os.MkdirAll(filepath.Join(w.dir, filepath.FromSlash(dir)), 0o755); err != nil {
-			return nil, err
-		}
-	}
-	for _, day := range julian.Window(today, 2) {
-		if err := simulate(filepath.Join(w.dir, "simulation-host", "supim"), day); err != nil {
-			return nil, err
-		}
-	}
-	key, err := newKey(filepath.Join(w.dir, "id_ed25519"))
+// demonstrate does the job in a small world: a simulation host has the days of a model.
+func (j *job) demonstrate(ctx context.Context) (int, error) {
+	today := julian.DateOf(time.Now().UTC())
+	w, err := demo.New("simulation-host", "backup/supim")
 	if err != nil {
-		return nil, err
+		return 0, fmt.Errorf("demonstration: %w", err)
 	}
-	if w.ssh, err = sshserver.Start(filepath.Join(w.dir, "simulation-host"), "backup", key); err != nil {
-		return nil, err
+	defer w.Close()
+	for _, day := range julian.Window(today, 2) {
+		if err := simulate(w.Path("simulation-host/supim"), day); err != nil {
+			return 0, fmt.Errorf("demonstration: %w", err)
+		}
 	}
-	if w.mail, err = smtpsink.New("127.0.0.1:0"); err != nil {
-		return nil, err
+	if err := w.Serve("simulation-host"); err != nil {
+		return 0, fmt.Errorf("demonstration: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(w.dir, "known_hosts"), []byte(w.ssh.KnownHostsLine()+"\n"), 0o644); err != nil {
-		return nil, err
-	}
-	w.config = filepath.Join(w.dir, "supim.toml")
-	return w, os.WriteFile(w.config, []byte(w.toml()), 0o644)
-}
-
-func (w *world) toml() string {
-	return fmt.Sprintf(`[source]
-address = %q
-user = "backup"
-key = %q
-known_hosts = %q
-path = "supim/%%Y/%%j"
+	file, err := w.WriteConfig("supim.toml", "[source]\n"+w.SSH()+`path = "supim/%Y/%j"
 settled = "10m"
 
 [target]
-path = %q
+path = "DIR/backup/supim/%Y/%j"
 reserve = "1 MiB"
 keep = 400
-
-[report]
-to = ["ops@example.org"]
-from = "obskeep@example.org"
-smtp = %q
-spool = %q
-when = "always"
-`, w.ssh.Addr(), w.slash("id_ed25519"), w.slash("known_hosts"), w.slash("backup", "supim", "%Y", "%j"), w.mail.Addr(), w.slash("spool"))
-}
-
-func (w *world) slash(elem ...string) string {
-	return filepath.ToSlash(filepath.Join(append([]string{w.dir}, elem...)...))
-}
-
-// guide says where everything lies, once the job is done.
-func (w *world) guide() string {
-	var mails []string
-	for i, m := range w.mail.Messages() {
-		file := filepath.Join(w.dir, fmt.Sprintf("mail-%d.eml", i+1))
-		if err := os.WriteFile(file, m.Data, 0o644); err != nil {
-			file = err.Error()
-		}
-		mails = append(mails, file)
+`)
+	if err != nil {
+		return 0, fmt.Errorf("demonstration: %w", err)
 	}
-	return fmt.Sprintf(`
+	if err := script.ReadConfig(file, &j.config); err != nil {
+		return 0, err
+	}
+	j.demo = !j.flags.JSON && !j.flags.DryRun
+	code, err := j.run(ctx)
+	if !j.demo {
+		return code, errors.Join(err, w.Remove())
+	}
+	mails, mailErr := w.Mails()
+	fmt.Fprintf(j.stdout, `
 That was the real job, over SSH and SMTP on the loopback, with synthetic data:
   the simulation host   %s
   the kept days         %s
@@ -111,17 +60,9 @@ That was the real job, over SSH and SMTP on the loopback, with synthetic data:
 Each kept day can be verified without us:
   cd %s && sha256sum -c SHA256SUMS.obskeep
 The folder is yours to look at and to remove.
-`, filepath.Join(w.dir, "simulation-host"), filepath.Join(w.dir, "backup"), strings.Join(mails, ", "), w.config,
-		filepath.Join(w.dir, "backup", "supim", filepath.FromSlash(julian.MustParsePattern("%Y/%j").Format(w.today))))
-}
-
-func (w *world) close() {
-	if w.ssh != nil {
-		w.ssh.Close()
-	}
-	if w.mail != nil {
-		w.mail.Close()
-	}
+`, w.Path("simulation-host"), w.Path("backup"), mails, file,
+		w.Path("backup/supim", julian.MustParsePattern("%Y/%j").Format(today)))
+	return code, errors.Join(err, mailErr)
 }
 
 // simulate writes a day as an ionosphere model might: profiles of electron
@@ -147,20 +88,4 @@ func simulate(dir string, day julian.Date) error {
 		}
 	}
 	return os.Chtimes(folder, time.Time{}, time.Unix(written, 0))
-}
-
-// newKey writes a private key and returns its public half.
-func newKey(file string) (ssh.PublicKey, error) {
-	public, private, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		return nil, err
-	}
-	block, err := ssh.MarshalPrivateKey(private, "")
-	if err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-		return nil, err
-	}
-	return ssh.NewPublicKey(public)
 }

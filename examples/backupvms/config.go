@@ -27,33 +27,23 @@ type config struct {
 	Report script.ReportConfig `toml:"report"`
 }
 
-// readConfig reads and checks a configuration.
-func readConfig(file string) (*config, error) {
-	c := new(config)
-	if err := script.ReadConfig(file, c); err != nil {
-		return nil, err
-	}
-	wrong := func(format string, args ...any) (*config, error) {
-		return nil, &script.UsageError{Err: fmt.Errorf("config %s: %w", file, fmt.Errorf(format, args...))}
-	}
+// Check implements [script.Config].
+func (c *config) Check() error {
 	c.Name = cmp.Or(c.Name, "images")
 	from, to := filepath.Clean(c.Source.Path), filepath.Clean(c.Target.Path)
 	switch {
 	case c.Source.Path == "":
-		return wrong("source.path is missing: want the folder of images on the server")
+		return fmt.Errorf("source.path is missing: want the folder of images on the server")
 	case c.Source.Address == "" && !filepath.IsAbs(c.Source.Path):
-		return wrong("source.path is %q: want an absolute path, or an address before it", c.Source.Path)
+		return fmt.Errorf("source.path is %q: want an absolute path, or an address before it", c.Source.Path)
 	case !filepath.IsAbs(c.Target.Path):
-		return wrong("target.path is %q: want an absolute path", c.Target.Path)
+		return fmt.Errorf("target.path is %q: want an absolute path", c.Target.Path)
 	case c.Source.Address == "" && (within(from, to) || within(to, from)):
-		return wrong("source.path and target.path are in one another: %s, %s", from, to)
+		return fmt.Errorf("source.path and target.path are in one another: %s, %s", from, to)
 	case c.Expect < 0:
-		return wrong("expect is negative")
+		return fmt.Errorf("expect is negative")
 	}
-	if err := cmp.Or(c.Source.SSH.Check(), c.Target.Retention.Check(), c.Report.Check()); err != nil {
-		return wrong("%w", err)
-	}
-	return c, nil
+	return cmp.Or(c.Source.SSH.Check(), c.Target.Retention.Check(), c.Report.Check())
 }
 
 // within reports whether dir is in top, or is it.

@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/obskeep/obskeep/diskspace"
@@ -15,7 +12,6 @@ import (
 	"github.com/obskeep/obskeep/julian"
 	"github.com/obskeep/obskeep/report"
 	"github.com/obskeep/obskeep/transfer"
-	"github.com/obskeep/obskeep/transfer/dirstore"
 	"github.com/obskeep/obskeep/vmimage"
 	"github.com/obskeep/obskeep/vmimage/fetch"
 	"github.com/obskeep/obskeep/vmimage/plain"
@@ -23,21 +19,22 @@ import (
 
 // job is one run.
 type job struct {
-	*config
-	dryRun, json, verbose, demo bool
-	stdout, stderr              io.Writer
-	logger                      *slog.Logger
+	config
+	flags          *script.Flags
+	demo           bool
+	stdout, stderr io.Writer
+	logger         *slog.Logger
 }
 
 // run does the job, tells of it and returns the exit code.
 func (j *job) run(ctx context.Context) (int, error) {
 	now := time.Now()
 	r := &report.Report{Name: j.Name, Host: script.Host(), Day: julian.DateOf(now.UTC()), Start: now, Version: script.Version("backupvms")}
-	if j.dryRun {
+	if j.flags.DryRun {
 		return j.plan(ctx)
 	}
 	err := j.fetch(ctx, r)
-	out := script.Output{Stdout: j.stdout, Stderr: j.stderr, JSON: j.json, Verbose: j.verbose || j.demo}
+	out := script.Output{Stdout: j.stdout, Stderr: j.stderr, JSON: j.flags.JSON, Verbose: j.flags.Verbose || j.demo}
 	return out.Tell(ctx, &j.Report, r, err)
 }
 
@@ -72,11 +69,10 @@ func (j *job) open(ctx context.Context) (*sides, error) {
 }
 
 func (j *job) connect(ctx context.Context, s *sides) error {
-	// Not made here: where it is missing, a disk may not be mounted.
-	if _, err := os.Stat(j.Target.Path); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("target: %s: %w; mount its disk, or make the folder: this program never does", j.Target.Path, errors.Unwrap(err))
+	if err := script.CheckTarget(j.Target.Path); err != nil {
+		return err
 	}
-	if !j.dryRun {
+	if !j.flags.DryRun {
 		unlock, err := script.Lock(j.Target.Path)
 		if err != nil {
 			return fmt.Errorf("target: %w", err)
@@ -92,14 +88,11 @@ func (j *job) connect(ctx context.Context, s *sides) error {
 		return fmt.Errorf("target: %w", err)
 	}
 	s.Add(func() { target.Close() })
-	source, closeSource, err := j.openSource(ctx)
+	source, err := j.Source.Open(ctx, j.Source.Path, j.logger)
 	if err != nil {
-		return fmt.Errorf("source: %w", err)
+		return err
 	}
-	s.Add(closeSource)
-	if _, err := source.Stat(ctx, "."); err != nil {
-		return fmt.Errorf("source: %s: %w", j.Source.Path, err)
-	}
+	s.Add(func() { source.Close() })
 	s.Fetcher, err = fetch.New(fetch.Config{
 		Source: source,
 		Keeper: vmimage.Keeper{Target: target, Policy: j.Target.Policy(), Space: diskspace.Planner{Reserve: j.Target.Reserve}},
@@ -112,19 +105,4 @@ func (j *job) connect(ctx context.Context, s *sides) error {
 		return &script.UsageError{Err: err}
 	}
 	return nil
-}
-
-func (j *job) openSource(ctx context.Context) (transfer.Store, func(), error) {
-	if j.Source.Address == "" {
-		s, err := dirstore.Open(j.Source.Path)
-		if err != nil {
-			return nil, nil, err
-		}
-		return s, func() { s.Close() }, nil
-	}
-	s, err := j.Source.SSH.Open(ctx, j.Source.Path, j.logger)
-	if err != nil {
-		return nil, nil, err
-	}
-	return s, func() { s.Close() }, nil
 }

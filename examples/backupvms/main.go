@@ -25,12 +25,8 @@ package main
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
-	"log/slog"
-	"os"
 
 	"github.com/obskeep/obskeep/examples/internal/script"
 )
@@ -38,54 +34,19 @@ import (
 func main() { script.Main("backupvms", run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, error) {
-	j := job{stdout: stdout, stderr: stderr}
-	flags := flag.NewFlagSet("backupvms", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // an error is one line, without the usage
-	file := flags.String("config", "", "configuration `file`; none: a demonstration")
-	flags.BoolVar(&j.dryRun, "dry-run", false, "print what would be done, and do nothing")
-	flags.BoolVar(&j.json, "json", false, "print one JSON object")
-	flags.BoolVar(&j.verbose, "v", false, "print the report, and what is done")
-	version := flags.Bool("version", false, "print the version and exit")
-	err := flags.Parse(args)
-	switch {
-	case err == flag.ErrHelp:
-		flags.SetOutput(stdout)
-		fmt.Fprintln(stdout, "usage: backupvms [-config FILE] [-dry-run] [-json] [-v] [-version]")
-		flags.PrintDefaults()
-		return script.ExitOK, nil
-	case err != nil:
-		return 0, &script.UsageError{Err: err}
-	case flags.NArg() > 0:
-		return 0, &script.UsageError{Err: fmt.Errorf("unexpected argument %q", flags.Arg(0))}
-	case *version:
-		fmt.Fprintln(stdout, script.Version("backupvms"))
-		return script.ExitOK, nil
-	}
-	j.logger = slog.New(slog.DiscardHandler)
-	if j.verbose {
-		j.logger = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
-	}
-	if *file != "" {
-		if j.config, err = readConfig(*file); err != nil {
-			return 0, err
-		}
-		return j.run(ctx)
-	}
-
-	w, err := newWorld(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("demonstration: %w", err)
-	}
-	defer w.close()
-	if j.config, err = readConfig(w.config); err != nil {
+	flags := script.NewFlags("backupvms", "[-config FILE] [-dry-run] [-json] [-v] [-version]")
+	if done, err := flags.Parse(args, stdout); done || err != nil {
 		return 0, err
 	}
-	j.demo = !j.json && !j.dryRun
-	code, err := j.run(ctx)
-	if j.demo {
-		fmt.Fprint(stdout, w.guide())
-	} else {
-		err = errors.Join(err, os.RemoveAll(w.dir))
+	if flags.NArg() > 0 {
+		return 0, &script.UsageError{Err: fmt.Errorf("unexpected argument %q", flags.Arg(0))}
 	}
-	return code, err
+	j := job{flags: flags, stdout: stdout, stderr: stderr, logger: flags.Logger(stderr)}
+	if flags.Config == "" {
+		return j.demonstrate(ctx)
+	}
+	if err := script.ReadConfig(flags.Config, &j.config); err != nil {
+		return 0, err
+	}
+	return j.run(ctx)
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"testing"
@@ -14,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
 
+	"github.com/obskeep/obskeep/examples/internal/scripttest"
 	"github.com/obskeep/obskeep/report/mailer/mailtest"
 	"github.com/obskeep/obskeep/transfer/sshstore/sshtest"
 	"github.com/obskeep/obskeep/vmimage"
@@ -31,32 +31,15 @@ func TestScripts(t *testing.T) {
 	sshtest.Need(t, "sh", "sha256sum", "mount", "umount", "rsync")
 	sshd := sshtest.Start(t)
 	mta := mailtest.Postfix(t)
-	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
-		Setup: func(env *testscript.Env) error {
-			for name, value := range map[string]string{
-				"GORACE":  "atexit_sleep_ms=0",
-				"HOME":    env.WorkDir,
-				"SSHD":    sshd.Addr,
-				"SSHUSER": sshd.User,
-				"KEY":     sshd.Key,
-				"KNOWN":   sshd.KnownHosts,
-				"SMTP":    mta.Addr,
-				"MAILDIR": mta.Maildir(),
-				"DOMAIN":  mailtest.Domain,
-			} {
-				env.Setenv(name, value)
-			}
-			return nil
-		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"image":  cmdImage,
-			"config": cmdConfig,
-			"tmpfs":  cmdTmpfs,
-			"code":   cmdCode,
-			"await":  cmdAwait,
-		},
-	})
+	scripttest.Run(t, "backupvms", map[string]string{
+		"SSHD":    sshd.Addr,
+		"SSHUSER": sshd.User,
+		"KEY":     sshd.Key,
+		"KNOWN":   sshd.KnownHosts,
+		"SMTP":    mta.Addr,
+		"MAILDIR": mta.Maildir(),
+		"DOMAIN":  mailtest.Domain,
+	}, map[string]scripttest.Cmd{"image": cmdImage})
 }
 
 // image DIR MACHINE DAYS SIZE makes an image, so many days old, of a disk that is another in
@@ -89,60 +72,6 @@ func cmdImage(ts *testscript.TestScript, _ bool, args []string) {
 	_, err = target.Verify(context.Background(), image)
 	ts.Check(err)
 	ts.Setenv("ID"+args[2], image.ID)
-}
-
-// config FILE replaces the variables in a configuration.
-func cmdConfig(ts *testscript.TestScript, _ bool, args []string) {
-	file := ts.MkAbs(args[0])
-	text := os.Expand(ts.ReadFile(args[0]), func(name string) string {
-		if v := ts.Getenv(name); v != "" {
-			return v
-		}
-		return "$" + name
-	})
-	ts.Check(os.WriteFile(file, []byte(text), 0o600))
-}
-
-// tmpfs DIR OPTIONS mounts a file system of its own, until the script ends.
-func cmdTmpfs(ts *testscript.TestScript, _ bool, args []string) {
-	dir := ts.MkAbs(args[0])
-	ts.Check(os.MkdirAll(dir, 0o755))
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", args[1], "tmpfs", dir).CombinedOutput(); err != nil {
-		ts.Fatalf("mount: %v: %s", err, out)
-	}
-	ts.Defer(func() {
-		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
-			ts.Logf("umount: %v: %s", err, out)
-		}
-	})
-}
-
-// code N ARGS... runs backupvms and wants this exit code.
-func cmdCode(ts *testscript.TestScript, _ bool, args []string) {
-	want, err := strconv.Atoi(args[0])
-	ts.Check(err)
-	err = ts.Exec("backupvms", args[1:]...)
-	got := 0
-	if exit, ok := err.(*exec.ExitError); ok {
-		got = exit.ExitCode()
-	} else {
-		ts.Check(err)
-	}
-	if got != want {
-		ts.Fatalf("exit code %d, want %d", got, want)
-	}
-}
-
-// await GLOB waits until there is such a file.
-func cmdAwait(ts *testscript.TestScript, _ bool, args []string) {
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		found, err := filepath.Glob(ts.MkAbs(args[0]))
-		ts.Check(err)
-		if len(found) > 0 {
-			return
-		}
-	}
-	ts.Fatalf("%s does not come", args[0])
 }
 
 // The disks of the demonstration say what they are, so that nobody takes them for a

@@ -38,7 +38,7 @@ func (j *job) plan(ctx context.Context) (int, error) {
 		}
 		code = script.Worse(code, level)
 	}
-	if j.json {
+	if j.flags.JSON {
 		return code, writePlan(j.stdout, j.Name, p)
 	}
 	return code, printPlan(j.stdout, p)

@@ -3,86 +3,86 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
-	"github.com/obskeep/obskeep/report/mailer/smtpsink"
-	"github.com/obskeep/obskeep/transfer/sshstore/sshserver"
+	"github.com/obskeep/obskeep/examples/internal/demo"
+	"github.com/obskeep/obskeep/examples/internal/script"
 	"github.com/obskeep/obskeep/vmimage"
 	"github.com/obskeep/obskeep/vmimage/disk"
 	"github.com/obskeep/obskeep/vmimage/plain"
 )
 
-// world is the demonstration: a server that serves the images of two machines over
-// SSH, and a mail server, both on the loopback, and a configuration for them. Last week's
-// images are here already.
-type world struct {
-	dir    string
-	config string
-	ssh    *sshserver.Server
-	mail   *smtpsink.Sink
-}
-
-func newWorld(ctx context.Context) (w *world, err error) {
-	w = new(world)
-	if w.dir, err = os.MkdirTemp("", "obskeep-demo-"); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			w.close()
-		}
-	}()
-	for _, dir := range []string{"server/images", "backup"} {
-		if err := os.MkdirAll(filepath.Join(w.dir, filepath.FromSlash(dir)), 0o755); err != nil {
-			return nil, err
-		}
-	}
-	week := 7 * 24 * time.Hour
-	last := time.Now().Add(-time.Hour)
-	for _, machine := range []string{"db01", "web01"} {
-		for _, dir := range []string{"server/images", "backup"} {
-			if err := w.image(ctx, dir, machine, last.Add(-week), 0); err != nil {
-				return nil, err
-			}
-		}
-		if err := w.image(ctx, "server/images", machine, last, 1); err != nil {
-			return nil, err
-		}
-	}
-	key, err := newKey(filepath.Join(w.dir, "id_ed25519"))
+// demonstrate does the job in a small world: a server has the images of two machines, of
+// which last week's are here already.
+func (j *job) demonstrate(ctx context.Context) (int, error) {
+	w, err := demo.New("server/images", "backup")
 	if err != nil {
-		return nil, err
+		return 0, fmt.Errorf("demonstration: %w", err)
 	}
-	if w.ssh, err = sshserver.Start(filepath.Join(w.dir, "server"), "backup", key); err != nil {
-		return nil, err
+	defer w.Close()
+	server, here := w.Path("server/images"), w.Path("backup")
+	last := time.Now().Add(-time.Hour)
+	week := 7 * 24 * time.Hour
+	for _, machine := range []string{"db01", "web01"} {
+		err := errors.Join(
+			image(ctx, server, machine, last.Add(-week), 0),
+			image(ctx, here, machine, last.Add(-week), 0),
+			image(ctx, server, machine, last, 1),
+		)
+		if err != nil {
+			return 0, fmt.Errorf("demonstration: %w", err)
+		}
 	}
-	if w.mail, err = smtpsink.New("127.0.0.1:0"); err != nil {
-		return nil, err
+	if err := w.Serve("server"); err != nil {
+		return 0, fmt.Errorf("demonstration: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(w.dir, "known_hosts"), []byte(w.ssh.KnownHostsLine()+"\n"), 0o644); err != nil {
-		return nil, err
+	file, err := w.WriteConfig("vms.toml", "expect = \"192h\"\n\n[source]\n"+w.SSH()+`path = "images"
+
+[target]
+path = "DIR/backup"
+reserve = "1 MiB"
+keep_last = 2
+keep_weekly = 8
+`)
+	if err != nil {
+		return 0, fmt.Errorf("demonstration: %w", err)
 	}
-	w.config = filepath.Join(w.dir, "vms.toml")
-	return w, os.WriteFile(w.config, []byte(w.toml()), 0o644)
+	if err := script.ReadConfig(file, &j.config); err != nil {
+		return 0, err
+	}
+	j.demo = !j.flags.JSON && !j.flags.DryRun
+	code, err := j.run(ctx)
+	if !j.demo {
+		return code, errors.Join(err, w.Remove())
+	}
+	mails, mailErr := w.Mails()
+	fmt.Fprintf(j.stdout, `
+That was the real job, over SSH and SMTP on the loopback, with synthetic disks:
+  the server            %s
+  the images here       %s
+  the mail              %s
+  the configuration     %s
+Last week's images were here already, this week's were fetched. This server has SFTP
+alone, so that all of them was sent; with rsync on the server only what differs is.
+Each image can be verified and restored without us:
+  cd %s && sha256sum -c SHA256SUMS
+The folder is yours to look at and to remove.
+`, w.Path("server"), here, mails, file, w.Path("backup/web01/*"))
+	return code, errors.Join(err, mailErr)
 }
 
 // image stores an image of a synthetic disk, of which a few blocks change with each
 // generation.
-func (w *world) image(ctx context.Context, dir, machine string, taken time.Time, generation int) (err error) {
-	path := filepath.Join(w.dir, "disk.raw")
+func image(ctx context.Context, dir, machine string, taken time.Time, generation int) (err error) {
+	path := filepath.Join(dir, "disk.raw")
 	if err := synthesize(path, machine, generation); err != nil {
 		return err
 	}
-	target, err := plain.Open(filepath.Join(w.dir, filepath.FromSlash(dir)), nil)
+	target, err := plain.Open(dir, nil)
 	if err != nil {
 		return err
 	}
@@ -122,83 +122,4 @@ func synthesize(path, machine string, generation int) error {
 		_, err = f.WriteAt(bytes.Repeat([]byte(line), block/len(line)), int64(i*block))
 	}
 	return errors.Join(err, f.Close())
-}
-
-func (w *world) toml() string {
-	return fmt.Sprintf(`expect = "192h"
-
-[source]
-address = %q
-user = "backup"
-key = %q
-known_hosts = %q
-path = "images"
-
-[target]
-path = %q
-reserve = "1 MiB"
-keep_last = 2
-keep_weekly = 8
-
-[report]
-to = ["ops@example.org"]
-from = "obskeep@example.org"
-smtp = %q
-spool = %q
-when = "always"
-`, w.ssh.Addr(), w.slash("id_ed25519"), w.slash("known_hosts"), w.slash("backup"), w.mail.Addr(), w.slash("spool"))
-}
-
-func (w *world) slash(elem ...string) string {
-	return filepath.ToSlash(filepath.Join(append([]string{w.dir}, elem...)...))
-}
-
-// guide says where everything lies, once the job is done.
-func (w *world) guide() string {
-	var mails []string
-	for i, m := range w.mail.Messages() {
-		file := filepath.Join(w.dir, fmt.Sprintf("mail-%d.eml", i+1))
-		if err := os.WriteFile(file, m.Data, 0o644); err != nil {
-			file = err.Error()
-		}
-		mails = append(mails, file)
-	}
-	return fmt.Sprintf(`
-That was the real job, over SSH and SMTP on the loopback, with synthetic disks:
-  the server            %s
-  the images here       %s
-  the mail              %s
-  the configuration     %s
-Last week's images were here already, this week's were fetched. This server has SFTP
-alone, so that all of them was sent; with rsync on the server only what differs is.
-Each image can be verified and restored without us:
-  cd %s && sha256sum -c SHA256SUMS
-The folder is yours to look at and to remove.
-`, filepath.Join(w.dir, "server"), filepath.Join(w.dir, "backup"), strings.Join(mails, ", "), w.config,
-		filepath.Join(w.dir, "backup", "web01", "*"))
-}
-
-func (w *world) close() {
-	if w.ssh != nil {
-		w.ssh.Close()
-	}
-	if w.mail != nil {
-		w.mail.Close()
-	}
-}
-
-// newKey writes a private key and returns its public half.
-func newKey(file string) (ssh.PublicKey, error) {
-	public, private, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		return nil, err
-	}
-	block, err := ssh.MarshalPrivateKey(private, "")
-	if err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-		return nil, err
-	}
-	return ssh.NewPublicKey(public)
 }

@@ -37,44 +37,34 @@ type config struct {
 	Report script.ReportConfig `toml:"report"`
 }
 
-// readConfig reads and checks a configuration.
-func readConfig(file string) (*config, error) {
-	c := new(config)
-	if err := script.ReadConfig(file, c); err != nil {
-		return nil, err
-	}
-	wrong := func(format string, args ...any) (*config, error) {
-		return nil, &script.UsageError{Err: fmt.Errorf("config %s: %w", file, fmt.Errorf(format, args...))}
-	}
+// Check implements [script.Config].
+func (c *config) Check() error {
 	c.Name = cmp.Or(c.Name, "machines")
 	c.State = cmp.Or(c.State, filepath.Join(script.StateDir(), "machines"))
 	c.Host.URI = cmp.Or(c.Host.URI, "qemu:///system")
 	switch u, err := url.Parse(c.Host.URI); {
 	case err != nil || u.Host != "" || u.Scheme != "qemu" || u.Path != "/system" && u.Path != "/session":
-		return wrong("host.uri is %q: want qemu:///system or qemu:///session, this program runs on the host of the machines", c.Host.URI)
+		return fmt.Errorf("host.uri is %q: want qemu:///system or qemu:///session, this program runs on the host of the machines", c.Host.URI)
 	case len(c.Machines) == 0:
-		return wrong("no machine is named: want a table [[machine]] with a name for each")
+		return fmt.Errorf("no machine is named: want a table [[machine]] with a name for each")
 	case !filepath.IsAbs(c.Target.Path):
-		return wrong("target.path is %q: want an absolute path", c.Target.Path)
+		return fmt.Errorf("target.path is %q: want an absolute path", c.Target.Path)
 	case c.Host.Overlays != "" && !filepath.IsAbs(c.Host.Overlays):
-		return wrong("host.overlays is %q: want an absolute path", c.Host.Overlays)
+		return fmt.Errorf("host.overlays is %q: want an absolute path", c.Host.Overlays)
 	case c.Host.TPM != "" && !filepath.IsAbs(c.Host.TPM):
-		return wrong("host.tpm is %q: want an absolute path", c.Host.TPM)
+		return fmt.Errorf("host.tpm is %q: want an absolute path", c.Host.TPM)
 	case !filepath.IsAbs(c.State):
-		return wrong("state is %q: want an absolute path", c.State)
+		return fmt.Errorf("state is %q: want an absolute path", c.State)
 	}
 	for i, m := range c.Machines {
 		if m.Name == "" {
-			return wrong("machine %d has no name", i+1)
+			return fmt.Errorf("machine %d has no name", i+1)
 		}
 		if m.Shutdown != 0 && time.Duration(m.Shutdown) < time.Second {
-			return wrong("machine %s: shutdown is %v: want a second at least", m.Name, time.Duration(m.Shutdown))
+			return fmt.Errorf("machine %s: shutdown is %v: want a second at least", m.Name, time.Duration(m.Shutdown))
 		}
 	}
-	if err := cmp.Or(c.Target.Retention.Check(), c.Report.Check()); err != nil {
-		return wrong("%w", err)
-	}
-	return c, nil
+	return cmp.Or(c.Target.Retention.Check(), c.Report.Check())
 }
 
 func (c *config) machines() []vmimage.Machine {

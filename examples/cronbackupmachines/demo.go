@@ -5,11 +5,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
-	"github.com/obskeep/obskeep/report/mailer/smtpsink"
+	"github.com/obskeep/obskeep/examples/internal/demo"
+	"github.com/obskeep/obskeep/examples/internal/script"
 	"github.com/obskeep/obskeep/vmimage/testbed"
 	"github.com/obskeep/obskeep/vmimage/virt"
 	"github.com/obskeep/obskeep/vmimage/virt/libvirt"
@@ -21,67 +20,18 @@ var demoMachines = []string{"db01", "web01"}
 
 // demonstrate does the job on machines of its own.
 func (j *job) demonstrate(ctx context.Context) (code int, err error) {
-	dir, err := os.MkdirTemp("", "obskeep-demo-")
+	w, err := demo.New("images", "disks")
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("demonstration: %w", err)
 	}
-	for _, sub := range []string{"images", "disks"} {
-		if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
-			return 0, err
-		}
-	}
-	what := "a real libvirt and QEMU, with machines made for it"
-	if missing := testbed.Check(); missing == nil {
-		fmt.Fprintln(j.stderr, "two tiny machines are started under QEMU's own emulation; the first time that takes a minute")
-		bed, err := testbed.Start(ctx, "", j.logger)
-		if err != nil {
-			return 0, fmt.Errorf("demonstration: %w", err)
-		}
-		defer func() { err = errors.Join(err, bed.Close()) }()
-		host, err := realMachines(ctx, bed)
-		if err != nil {
-			return 0, fmt.Errorf("demonstration: %w", err)
-		}
-		defer host.Close()
-		j.host = host
-	} else {
-		fmt.Fprintln(j.stderr, "the machines of this demonstration are in memory, since there are no real ones here:", missing)
-		what = "machines in memory"
-		j.host = machinesInMemory(filepath.Join(dir, "disks"))
-	}
-	mail, err := smtpsink.New("127.0.0.1:0")
+	defer w.Close()
+	host, what, stop, err := j.machinesForIt(ctx, w.Path("disks"))
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("demonstration: %w", err)
 	}
-	defer mail.Close()
-	file := filepath.Join(dir, "machines.toml")
-	if err := os.WriteFile(file, []byte(demoConfig(dir, mail.Addr())), 0o644); err != nil {
-		return 0, err
-	}
-	if j.config, err = readConfig(file); err != nil {
-		return 0, err
-	}
-	j.demo = !j.json && !j.dryRun
-	if code, err = j.run(ctx); !j.demo {
-		return code, errors.Join(err, os.RemoveAll(dir))
-	}
-	for _, m := range mail.Messages() {
-		err = errors.Join(err, os.WriteFile(filepath.Join(dir, "mail.eml"), m.Data, 0o644))
-	}
-	fmt.Fprintf(j.stdout, `
-That was the real job, on %s:
-  the images            %s
-  the mail              %s
-  the configuration     %s
-Each image can be verified without us, and restored with qemu-img or dd:
-  cd %s && sha256sum -c SHA256SUMS
-The folder is yours to look at and to remove.
-`, what, filepath.Join(dir, "images"), filepath.Join(dir, "mail.eml"), file, filepath.Join(dir, "images", demoMachines[0], "*"))
-	return code, err
-}
-
-func demoConfig(dir, smtp string) string {
-	return fmt.Sprintf(`state = %q
+	defer func() { err = errors.Join(err, stop()) }()
+	j.host = host
+	file, err := w.WriteConfig("machines.toml", `state = "DIR/state"
 
 [[machine]]
 name = "web01"
@@ -92,18 +42,52 @@ name = "db01"
 shutdown = "2m"
 
 [target]
-path = %q
+path = "DIR/images"
 reserve = "1 MiB"
 keep_last = 2
 keep_weekly = 4
+`)
+	if err != nil {
+		return 0, fmt.Errorf("demonstration: %w", err)
+	}
+	if err := script.ReadConfig(file, &j.config); err != nil {
+		return 0, err
+	}
+	j.demo = !j.flags.JSON && !j.flags.DryRun
+	if code, err = j.run(ctx); !j.demo {
+		return code, errors.Join(err, w.Remove())
+	}
+	mails, mailErr := w.Mails()
+	fmt.Fprintf(j.stdout, `
+That was the real job, on %s:
+  the images            %s
+  the mail              %s
+  the configuration     %s
+Each image can be verified without us, and restored with qemu-img or dd:
+  cd %s && sha256sum -c SHA256SUMS
+The folder is yours to look at and to remove.
+`, what, w.Path("images"), mails, file, w.Path("images", demoMachines[0], "*"))
+	return code, errors.Join(err, mailErr)
+}
 
-[report]
-to = ["ops@example.org"]
-from = "obskeep@example.org"
-smtp = %q
-spool = %q
-when = "always"
-`, filepath.Join(dir, "state"), filepath.Join(dir, "images"), smtp, filepath.Join(dir, "spool"))
+// machinesForIt makes the machines of the demonstration, real ones if that can be, and
+// says what they are.
+func (j *job) machinesForIt(ctx context.Context, dir string) (host virt.Host, what string, stop func() error, err error) {
+	if missing := testbed.Check(); missing != nil {
+		fmt.Fprintln(j.stderr, "the machines of this demonstration are in memory, since there are no real ones here:", missing)
+		return machinesInMemory(dir), "machines in memory", func() error { return nil }, nil
+	}
+	fmt.Fprintln(j.stderr, "two tiny machines are started under QEMU's own emulation; the first time that takes a minute")
+	bed, err := testbed.Start(ctx, "", j.logger)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	real, err := realMachines(ctx, bed)
+	if err != nil {
+		return nil, "", nil, errors.Join(err, bed.Close())
+	}
+	stop = func() error { return errors.Join(real.Close(), bed.Close()) }
+	return real, "a real libvirt and QEMU, with machines made for it", stop, nil
 }
 
 // realMachines makes and starts machines, and waits until they have booted.

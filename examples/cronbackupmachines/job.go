@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
-	"os"
 	"text/tabwriter"
 	"time"
 
@@ -26,17 +24,18 @@ import (
 
 // job is one run.
 type job struct {
-	*config
-	dryRun, json, verbose, demo, recover bool
-	stdout, stderr                       io.Writer
-	logger                               *slog.Logger
+	config
+	flags          *script.Flags
+	demo, recover  bool
+	stdout, stderr io.Writer
+	logger         *slog.Logger
 
 	host virt.Host // nil: that of the configuration
 }
 
 // run does the job, tells of it and returns the exit code.
 func (j *job) run(ctx context.Context) (int, error) {
-	if j.dryRun {
+	if j.flags.DryRun {
 		return j.plan(ctx)
 	}
 	now := time.Now()
@@ -45,7 +44,7 @@ func (j *job) run(ctx context.Context) (int, error) {
 	if j.recover && err == nil && len(r.Jobs) == 0 {
 		return script.ExitOK, nil // nothing was left to be put in order
 	}
-	out := script.Output{Stdout: j.stdout, Stderr: j.stderr, JSON: j.json, Verbose: j.verbose || j.demo}
+	out := script.Output{Stdout: j.stdout, Stderr: j.stderr, JSON: j.flags.JSON, Verbose: j.flags.Verbose || j.demo}
 	return out.Tell(ctx, &j.Report, r, err)
 }
 
@@ -88,12 +87,11 @@ func (j *job) open(ctx context.Context) (*sides, error) {
 const patience = time.Minute
 
 func (j *job) connect(ctx context.Context, s *sides) error {
-	// Not made here: where it is missing, a disk may not be mounted.
-	if _, err := os.Stat(j.Target.Path); errors.Is(err, fs.ErrNotExist) && !j.recover {
-		return fmt.Errorf("target: %s: %w; mount its disk, or make the folder: this program never does", j.Target.Path, errors.Unwrap(err))
+	if err := script.CheckTarget(j.Target.Path); err != nil && !j.recover {
+		return err
 	}
 	var journal *vmimage.Journal // none: nothing is written down where nothing is done
-	if !j.dryRun {
+	if !j.flags.DryRun {
 		var err error
 		if journal, err = vmimage.OpenJournal(j.State); err != nil {
 			return err
@@ -175,7 +173,7 @@ func (j *job) plan(ctx context.Context) (int, error) {
 			code = script.Worse(code, script.ExitWarnings)
 		}
 	}
-	if j.json {
+	if j.flags.JSON {
 		return code, writePlan(j.stdout, j.Name, p)
 	}
 	return code, printPlan(j.stdout, p)

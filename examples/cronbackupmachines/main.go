@@ -27,10 +27,8 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 
 	"github.com/obskeep/obskeep/examples/internal/script"
 )
@@ -38,40 +36,22 @@ import (
 func main() { script.Main("cronbackupmachines", run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, error) {
-	j := job{stdout: stdout, stderr: stderr}
-	flags := flag.NewFlagSet("cronbackupmachines", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // an error is one line, without the usage
-	file := flags.String("config", "", "configuration `file`; none: a demonstration")
-	flags.BoolVar(&j.dryRun, "dry-run", false, "print what would be done, and do nothing")
-	flags.BoolVar(&j.json, "json", false, "print one JSON object")
-	flags.BoolVar(&j.verbose, "v", false, "print the report, and what is done")
-	version := flags.Bool("version", false, "print the version and exit")
-	err := flags.Parse(args)
-	j.recover = flags.NArg() == 1 && flags.Arg(0) == "recover"
+	flags := script.NewFlags("cronbackupmachines", "[-config FILE] [-dry-run] [-json] [-v] [-version] [recover]")
+	if done, err := flags.Parse(args, stdout); done || err != nil {
+		return 0, err
+	}
+	recovers := flags.NArg() == 1 && flags.Arg(0) == "recover"
 	switch {
-	case err == flag.ErrHelp:
-		flags.SetOutput(stdout)
-		fmt.Fprintln(stdout, "usage: cronbackupmachines [-config FILE] [-dry-run] [-json] [-v] [-version] [recover]")
-		flags.PrintDefaults()
-		return script.ExitOK, nil
-	case err != nil:
-		return 0, &script.UsageError{Err: err}
-	case flags.NArg() > 0 && !j.recover:
+	case flags.NArg() > 0 && !recovers:
 		return 0, &script.UsageError{Err: fmt.Errorf("unexpected argument %q: want nothing, or recover after the flags", flags.Arg(0))}
-	case j.recover && (j.dryRun || *file == ""):
+	case recovers && (flags.DryRun || flags.Config == ""):
 		return 0, &script.UsageError{Err: errors.New("recover wants a -config, and no -dry-run")}
-	case *version:
-		fmt.Fprintln(stdout, script.Version("cronbackupmachines"))
-		return script.ExitOK, nil
 	}
-	j.logger = slog.New(slog.DiscardHandler)
-	if j.verbose {
-		j.logger = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
-	}
-	if *file == "" {
+	j := job{flags: flags, recover: recovers, stdout: stdout, stderr: stderr, logger: flags.Logger(stderr)}
+	if flags.Config == "" {
 		return j.demonstrate(ctx)
 	}
-	if j.config, err = readConfig(*file); err != nil {
+	if err := script.ReadConfig(flags.Config, &j.config); err != nil {
 		return 0, err
 	}
 	return j.run(ctx)

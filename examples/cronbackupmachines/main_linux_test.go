@@ -2,16 +2,14 @@ package main
 
 import (
 	"context"
-	"errors"
 	"os"
-	"os/exec"
-	"strconv"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
 
+	"github.com/obskeep/obskeep/examples/internal/scripttest"
 	"github.com/obskeep/obskeep/report/mailer/mailtest"
 	"github.com/obskeep/obskeep/vmimage/testbed"
 )
@@ -42,44 +40,11 @@ func TestScripts(t *testing.T) {
 	require.NoError(t, host.Close())
 	cache, err := os.UserCacheDir()
 	require.NoError(t, err)
-	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
-		Setup: func(env *testscript.Env) error {
-			for name, value := range map[string]string{
-				"GORACE":         "atexit_sleep_ms=0",
-				"HOME":           env.WorkDir,
-				"XDG_CACHE_HOME": cache, // of the guest
-				"URI":            bed.URI(),
-				"SMTP":           mta.Addr,
-				"MAILDIR":        mta.Maildir(),
-				"DOMAIN":         mailtest.Domain,
-			} {
-				env.Setenv(name, value)
-			}
-			return nil
-		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"config": cmdConfig, "code": cmdCode},
-	})
-}
-
-// config FILE replaces the variables in a configuration.
-func cmdConfig(ts *testscript.TestScript, _ bool, args []string) {
-	text := os.Expand(ts.ReadFile(args[0]), ts.Getenv)
-	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
-}
-
-// code N ARGS... runs the command and wants this exit code.
-func cmdCode(ts *testscript.TestScript, _ bool, args []string) {
-	want, err := strconv.Atoi(args[0])
-	ts.Check(err)
-	err = ts.Exec("cronbackupmachines", args[1:]...)
-	got := 0
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		got = exit.ExitCode()
-	} else {
-		ts.Check(err)
-	}
-	if got != want {
-		ts.Fatalf("exit code %d, want %d", got, want)
-	}
+	scripttest.Run(t, "cronbackupmachines", map[string]string{
+		"XDG_CACHE_HOME": cache, // of the guest
+		"URI":            bed.URI(),
+		"SMTP":           mta.Addr,
+		"MAILDIR":        mta.Maildir(),
+		"DOMAIN":         mailtest.Domain,
+	}, nil)
 }

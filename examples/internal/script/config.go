@@ -18,10 +18,26 @@ import (
 	"github.com/obskeep/obskeep/internal/units"
 )
 
-// ReadConfig reads a TOML file into v, a pointer to a struct with the
-// defaults. A key that v does not have is an error that names its line, as
-// is everything else: a slip must not turn a setting into its default.
-func ReadConfig(file string, v any) error {
+// Config is a configuration: a pointer to a struct with the defaults.
+type Config interface {
+	// Check returns what is wrong with the values, and fills in what follows from them.
+	Check() error
+}
+
+// ReadConfig reads a TOML file into v, and checks it. A key that v does not have is
+// an error that names its line, as is everything else: a slip must not turn a
+// setting into its default.
+func ReadConfig(file string, v Config) error {
+	if err := decode(file, v); err != nil {
+		return err
+	}
+	if err := v.Check(); err != nil {
+		return &UsageError{fmt.Errorf("config %s: %w", file, err)}
+	}
+	return nil
+}
+
+func decode(file string, v any) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		if pe, ok := errors.AsType[*fs.PathError](err); ok {

@@ -33,9 +33,17 @@ type embedded struct {
 	Flag *bool    `toml:"flag"`
 }
 
+func (c *config) Check() error {
+	if c.Name == "wrong" {
+		return errors.New("name is wrong")
+	}
+	return nil
+}
+
 func TestReadConfig(t *testing.T) {
 	rows := []struct{ name, text, want string }{
 		{"all keys are known", "name = \"x\"\n[table]\nsize = \"2 MiB\"\n[table.sub]\nkey = 1\n", ""},
+		{"a value that the configuration does not want", "name = \"wrong\"\n", `: name is wrong`},
 		{"an unknown key", "name = \"x\"\nnmae = \"y\"\n", `:2: unknown key "nmae"`},
 		{"an unknown key in a table", "name = \"x\"\n\n[table]\n# key = 1\nkey = 1\n[table.sub]\nkey = 1\n", `:5: unknown key "table.key"`},
 		{"a key in the wrong table", "[table]\nsize = \"1 B\"\nname = \"x\"\n", `:3: unknown key "table.name"`},

@@ -3,11 +3,15 @@ package script
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/obskeep/obskeep/transfer"
+	"github.com/obskeep/obskeep/transfer/dirstore"
 	"github.com/obskeep/obskeep/transfer/sshstore"
 )
 
@@ -21,8 +25,30 @@ type SSH struct {
 	Jump           string `toml:"jump"`            // user@host:port to go through
 }
 
-// Open connects to the machine.
-func (c *SSH) Open(ctx context.Context, dir string, logger *slog.Logger) (*sshstore.Store, error) {
+// Source is a store that is read from.
+type Source interface {
+	transfer.Tree
+	io.Closer
+}
+
+// Open opens a folder of the machine, or of this one if there is no address. A folder
+// that is not there is an error.
+func (c *SSH) Open(ctx context.Context, dir string, logger *slog.Logger) (Source, error) {
+	s, err := c.open(ctx, dir, logger)
+	if err != nil {
+		return nil, fmt.Errorf("source: %w", err)
+	}
+	if _, err := s.Stat(ctx, "."); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("source: %s: %w", dir, err)
+	}
+	return s, nil
+}
+
+func (c *SSH) open(ctx context.Context, dir string, logger *slog.Logger) (Source, error) {
+	if c.Address == "" {
+		return dirstore.Open(dir)
+	}
 	sc := c.config(c.Address, c.User, logger)
 	if c.Jump != "" {
 		user, host, ok := strings.Cut(c.Jump, "@")
