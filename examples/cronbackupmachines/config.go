@@ -9,6 +9,7 @@ import (
 
 	"github.com/obskeep/obskeep/diskspace"
 	"github.com/obskeep/obskeep/examples/internal/script"
+	"github.com/obskeep/obskeep/internal/units"
 	"github.com/obskeep/obskeep/vmimage"
 )
 
@@ -22,16 +23,16 @@ type config struct {
 		TPM      string `toml:"tpm"`      // folder of the emulated TPMs; default /var/lib/libvirt/swtpm
 	} `toml:"host"`
 	Machines []struct {
-		Name     string           `toml:"name"`
-		After    []string         `toml:"after"`    // machines that have to run again before this one is touched
-		Mode     vmimage.Mode     `toml:"mode"`     // cold (default) or live
-		Shutdown script.Duration  `toml:"shutdown"` // the guest's time to shut down; default 3m
-		Stubborn vmimage.Stubborn `toml:"stubborn"` // if it does not: live (default), skip or destroy
+		Name     string            `toml:"name"`
+		After    []string          `toml:"after"`    // machines that have to run again before this one is touched
+		Mode     vmimage.Mode      `toml:"mode"`     // cold (default) or live
+		Shutdown *script.Duration  `toml:"shutdown"` // the guest's time to shut down; default 3m
+		Stubborn *vmimage.Stubborn `toml:"stubborn"` // if it does not: live (default), skip or destroy
 	} `toml:"machine"`
 	Target struct {
 		Path    string            `toml:"path"`
 		Reserve diskspace.Reserve `toml:"reserve"` // to leave free: 20 GiB, or 10%
-		Overlay script.Size       `toml:"overlay"` // room for what a machine writes meanwhile; default a tenth of each disk
+		Overlay *script.Size      `toml:"overlay"` // room for what a machine writes meanwhile; default a tenth of each disk
 		script.Retention
 	} `toml:"target"`
 	Report script.ReportConfig `toml:"report"`
@@ -60,9 +61,15 @@ func (c *config) Check() error {
 		if m.Name == "" {
 			return fmt.Errorf("machine %d has no name", i+1)
 		}
-		if m.Shutdown != 0 && time.Duration(m.Shutdown) < time.Second {
-			return fmt.Errorf("machine %s: shutdown is %v: want a second at least", m.Name, time.Duration(m.Shutdown))
+		switch {
+		case m.Mode == vmimage.Live && (m.Shutdown != nil || m.Stubborn != nil):
+			return fmt.Errorf("machine %s: shutdown and stubborn say nothing of mode live: want them away, or mode cold", m.Name)
+		case m.Shutdown != nil && time.Duration(*m.Shutdown) < time.Second:
+			return fmt.Errorf("machine %s: shutdown is %v: want a second at least", m.Name, time.Duration(*m.Shutdown))
 		}
+	}
+	if o := c.Target.Overlay; o != nil && *o < 16<<20 {
+		return fmt.Errorf("target.overlay is %s: want 16 MiB at least, or a machine stops in the middle", units.Bytes(int64(*o)))
 	}
 	return cmp.Or(c.Target.Retention.Check(), c.Report.Check())
 }
@@ -70,9 +77,22 @@ func (c *config) Check() error {
 func (c *config) machines() []vmimage.Machine {
 	var machines []vmimage.Machine
 	for _, m := range c.Machines {
-		machines = append(machines, vmimage.Machine{
-			Name: m.Name, After: m.After, Mode: m.Mode, Shutdown: time.Duration(m.Shutdown), Stubborn: m.Stubborn,
-		})
+		machine := vmimage.Machine{Name: m.Name, After: m.After, Mode: m.Mode}
+		if m.Shutdown != nil {
+			machine.Shutdown = time.Duration(*m.Shutdown)
+		}
+		if m.Stubborn != nil {
+			machine.Stubborn = *m.Stubborn
+		}
+		machines = append(machines, machine)
 	}
 	return machines
+}
+
+// overlay is for vmimage.Config.
+func (c *config) overlay() int64 {
+	if c.Target.Overlay == nil {
+		return 0
+	}
+	return int64(*c.Target.Overlay)
 }

@@ -1,6 +1,7 @@
 package plain
 
 import (
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -31,4 +32,14 @@ func writeBehind(f *os.File, begun, end int64) int64 {
 	}
 	_ = unix.SyncFileRange(int(f.Fd()), begun, end-begun, unix.SYNC_FILE_RANGE_WRITE) // only advice
 	return end
+}
+
+// openDirect opens an open file once more, to be written without the memory of the
+// system; nil where that cannot be had.
+func openDirect(f *os.File) *os.File {
+	direct, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), os.O_WRONLY|unix.O_DIRECT, 0)
+	if err != nil {
+		return nil
+	}
+	return direct
 }

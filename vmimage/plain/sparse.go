@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"syscall"
 
 	"github.com/obskeep/obskeep/vmimage"
 	"github.com/obskeep/obskeep/vmimage/disk"
@@ -21,6 +22,7 @@ type cloner interface {
 // pages are zeros.
 type sparse struct {
 	f         *os.File
+	direct    *os.File // the same, written past the memory of the system; nil if that cannot be had
 	below     below
 	old       []byte // what is below
 	allocated int64  // bytes that are not holes
@@ -56,7 +58,7 @@ func (s *sparse) data(off int64, p []byte) error {
 		var err error
 		switch do {
 		case write:
-			_, err = s.f.WriteAt(p[:n], off)
+			err = s.write(p[:n], off)
 		case makeHole:
 			err = punch(s.f, off, int64(n))
 		}
@@ -73,6 +75,20 @@ func (s *sparse) data(off int64, p []byte) error {
 	}
 	s.begun = writeBehind(s.f, s.begun, off)
 	return nil
+}
+
+// write writes a run. A long one is not copied into the memory of the system, which takes
+// longer than writing it to the disk, and leaves that memory to the machines of the host.
+func (s *sparse) write(p []byte, off int64) error {
+	const long = 128 << 10
+	if s.direct != nil && len(p) >= long && (off|int64(len(p)))%page == 0 {
+		_, err := s.direct.WriteAt(p, off)
+		if !errors.Is(err, syscall.EINVAL) { // that is: not at this place in memory or in the file
+			return err
+		}
+	}
+	_, err := s.f.WriteAt(p, off)
+	return err
 }
 
 // readOld is what the file has at off; what is behind its end are zeros.
@@ -145,7 +161,11 @@ func copyDisk(f *os.File, source vmimage.Source, older cloner, through func(vmim
 			return vmimage.File{}, bare(err)
 		}
 	}
+	s.direct = openDirect(f)
 	sha, err := through(source, s)
+	if s.direct != nil {
+		err = errors.Join(err, bare(s.direct.Close()))
+	}
 	if err == nil {
 		err = bare(f.Sync())
 	}

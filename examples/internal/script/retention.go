@@ -24,6 +24,9 @@ func (r *Retention) Check() error {
 			return errors.New("a number of images to keep is negative")
 		}
 	}
+	if r.Least > 0 && *r == (Retention{Least: r.Least}) {
+		return errors.New("target.keep_least alone lets nothing go: want it beside keep_last, keep_daily, keep_weekly, keep_monthly or keep_yearly")
+	}
 	return nil
 }
 
