@@ -53,13 +53,13 @@ func single(ctx context.Context, dst Store, name string, opts *Options, describe
 			return err
 		}
 		c.expect(info)
+		d := &delivery{name: name, src: src, info: info, old: old}
 		if sameFile(info, old) {
-			same, err := c.unchanged(ctx, src, info)
+			same, err := c.unchanged(ctx, d, c.suspect(ctx, src, old))
 			if same || err != nil {
 				return err
 			}
 		}
-		d := &delivery{src: src, info: info, old: old}
 		sum, err := c.file(ctx, d, c.commit)
 		if err == nil {
 			c.copied()
@@ -153,16 +153,21 @@ func (c *copier) stat(ctx context.Context, name string) (info Info, ok bool, err
 
 // unchanged counts a file of equal size and time, and reports whether its
 // bytes are equal too, if that is to be looked at.
-func (c *copier) unchanged(ctx context.Context, src source, info Info) (bool, error) {
+func (c *copier) unchanged(ctx context.Context, d *delivery, suspect bool) (bool, error) {
 	verified := 0
 	if c.o.Verify == VerifyAll {
-		same, err := sameBytes(ctx, src, storeSource(c.dst, info.Name), info.Size)
+		same, err := sameBytes(ctx, d.src, storeSource(c.dst, d.info.Name), d.info.Size)
 		if err != nil || !same {
 			return false, err
 		}
 		verified = 1
+	} else if suspect {
+		altered, err := c.altered(ctx, d)
+		if err != nil || altered {
+			return false, err
+		}
 	}
-	c.count(func(s *Stats) { s.Matched, s.Verified = s.Matched+info.Size, s.Verified+verified })
+	c.count(func(s *Stats) { s.Matched, s.Verified = s.Matched+d.info.Size, s.Verified+verified })
 	return true, nil
 }
 

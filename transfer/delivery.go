@@ -23,8 +23,14 @@ func prove(ctx context.Context, up Upload) error {
 	return errors.Join(up.Commit(ctx, true), up.Close())
 }
 
+// show is commit for an upload that has been proved.
+func show(ctx context.Context, up Upload) error {
+	return errors.Join(up.Commit(ctx, false), up.Close())
+}
+
 // delivery is one file on its way, however many attempts that takes.
 type delivery struct {
+	name      string // of the source, as its caller knows it
 	src       source
 	info, old Info // as it will be, and what is under its name
 
@@ -33,10 +39,12 @@ type delivery struct {
 	tally    tally
 	best     int64 // bytes that a broken attempt left
 
-	kept    *blockSums // of what the destination has
-	scan    *scan      // of the source
-	patched bool       // the upload is made of what the destination had
-	doubted bool       // that it had what it was thought to have
+	identity Identity   // of the source before it was read, if that has settled
+	kept     *blockSums // of what the destination has
+	scan     *scan      // of the source
+	believed bool       // kept has been compared with what the destination has
+	patched  bool       // the upload is made of what the destination had
+	doubted  bool       // that it had what it was thought to have
 }
 
 // open opens the source.
@@ -52,10 +60,16 @@ func (d *delivery) open(ctx context.Context, off int64) (io.ReadCloser, error) {
 // file sends one file, hands it to commit, and returns the SHA-256 of its bytes.
 func (c *copier) file(ctx context.Context, d *delivery, commit commitFunc) (sum [sha256.Size]byte, err error) {
 	for changed := false; ; changed = true {
-		if d.scan, d.kept = nil, nil; !d.doubted {
-			d.kept = c.loadKept(d.old)
+		if d.kept = nil; changed || d.scan == nil {
+			d.scan = nil
+			d.identify(ctx)
 		}
-		err = c.o.retry(ctx, d.info.Name, func() (bool, error) {
+		err = c.o.retry(ctx, d.info.Name, func() (_ bool, err error) {
+			if d.kept == nil {
+				if d.kept, err = c.believe(ctx, d); err != nil {
+					return false, &opError{"verify", err}
+				}
+			}
 			d.attempts++
 			before := d.best
 			sum, err = c.attempt(ctx, d, commit)
@@ -121,10 +135,14 @@ func (c *copier) attempt(ctx context.Context, d *delivery, commit commitFunc) (s
 	if err := c.fill(ctx, up, d, off); err != nil {
 		return sum, err
 	}
-	if d.patched {
-		commit = prove
+	switch {
+	case d.patched && d.scan.inPart():
+		sum, commit = d.scan.whole, show
+	case d.patched:
+		sum, commit = up.Sum(), prove
+	default:
+		sum = up.Sum()
 	}
-	sum = up.Sum()
 	owned = false
 	if err := commit(ctx, up); err != nil {
 		return sum, &opError{"write", err}

@@ -34,8 +34,18 @@
 //     if both sides can hash; of one that has changed only what has, if the source
 //     is a [Fetcher] or the destination a [Taker], or if the signature of
 //     what the destination has is kept here (Options.Signatures).
+//   - A source is not read for its signature while it is the file whose signature
+//     is kept, by size, time, ctime and inode.
+//   - A source of equal size and time whose signature is kept, but which is another
+//     file by ctime or inode, is read here, and sent if it differs.
+//   - Of a source of which the caller knows what may have changed (Options.Changed)
+//     nothing else is read.
+//   - Before a signature is believed, some blocks of what the destination has are
+//     compared with it. If they differ, the file goes the next way.
 //   - Whatever has become of a signature, or of the file that it describes, it makes
-//     no wrong file: one that is put together at the destination is always proved.
+//     no wrong file: one that is put together at the destination is always proved,
+//     by its SHA-256. Where the source was not read whole, it is the SHA-256 of the
+//     copy, before what differs is written over it; that is read back.
 //   - A transfer that was cut goes on where it stopped, inside a file and in another
 //     process, after both sides have proved by hash that the kept part is the
 //     beginning of the source. A source that cannot hash goes by size and time.
@@ -73,7 +83,10 @@
 // goes with its directory.
 //
 // Not promised: two versions with equal size and time are one version unless
-// [VerifyAll] looks. Owners, groups, hard links, holes, access lists and extended
-// attributes are not kept. SFTP alone cannot make names durable: after a power cut
-// of the far side a file may be there under its old content.
+// [VerifyAll] looks, or an [Identity] tells. A destination that writes elsewhere
+// than it is told is found out by the SHA-256 of the whole, not by the proof of
+// parts; a transfer of parts that was cut starts over. Owners, groups, hard links,
+// holes, access lists and extended attributes are not kept. SFTP alone cannot make
+// names durable: after a power cut of the far side a file may be there under its old
+// content.
 package transfer

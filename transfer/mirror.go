@@ -66,7 +66,9 @@ func (p *Plan) Run(ctx context.Context) (*Result, error) {
 // run is a plan being carried out.
 type run struct {
 	*copier
-	plan *Plan
+	plan     *Plan
+	suspects map[string]bool // files that seem unchanged, but are to be looked at
+
 	mu   sync.Mutex // of what follows
 	res  *Result
 	lost *task // the last whose commit was lost with the connection
@@ -83,6 +85,7 @@ type task struct {
 }
 
 func (r *run) all(ctx context.Context) error {
+	r.findSuspects(ctx)
 	touched := r.touched()
 	levels := r.levels()
 	blocked := make(map[string]bool) // directories that cannot be made
@@ -167,9 +170,7 @@ func (r *run) entries(ctx context.Context, blocked map[string]bool) error {
 	var tasks []*task
 	for _, s := range r.plan.Steps {
 		if !s.Info.Mode.IsDir() && !blocked[path.Dir(s.Info.Name)] {
-			t := &task{Step: s, delivery: r.delivery(s)}
-			t.alone = s.Action == Send && r.loadKept(t.old) != nil
-			tasks = append(tasks, t)
+			tasks = append(tasks, &task{Step: s, delivery: r.delivery(s)})
 		}
 	}
 	best := int64(0) // bytes, whether they are under their names or only on the way
@@ -195,7 +196,7 @@ func (r *run) entries(ctx context.Context, blocked map[string]bool) error {
 }
 
 func (r *run) delivery(s Step) *delivery {
-	d := &delivery{src: storeSource(r.plan.src, join(r.o.From, s.Info.Name)), info: s.Info, old: s.Old}
+	d := &delivery{name: s.Info.Name, src: storeSource(r.plan.src, join(r.o.From, s.Info.Name)), info: s.Info, old: s.Old}
 	d.info.Name = join(r.o.To, s.Info.Name)
 	if s.Old.Name != "" {
 		d.old.Name = d.info.Name
@@ -216,7 +217,10 @@ func (r *run) round(ctx context.Context, tasks []*task) error {
 	for _, t := range tasks {
 		t.handed = false
 	}
-	err := r.fetch(ctx, tasks, commits)
+	err := r.believeEach(ctx, tasks)
+	if err == nil {
+		err = r.fetch(ctx, tasks, commits)
+	}
 	if err == nil {
 		err = r.take(ctx, tasks)
 	}
@@ -252,7 +256,7 @@ func (r *run) touched() map[string]bool {
 	dirs := make(map[string]bool)
 	_, takes := r.dst.(Taker)
 	for _, s := range r.plan.Steps {
-		if s.Action != Leave && s.Action != SetInfo || s.Info.Mode.IsRegular() && r.o.Verify == VerifyAll {
+		if s.Action != Leave && s.Action != SetInfo || s.Info.Mode.IsRegular() && r.o.Verify == VerifyAll || r.suspects[s.Info.Name] {
 			dirs[path.Dir(s.Info.Name)] = true
 			dirs["."] = dirs["."] || takes
 		}
@@ -307,7 +311,7 @@ func (r *run) entry(ctx context.Context, t *task, commits *commits) error {
 	if t.Info.Mode.IsRegular() && action != Send {
 		var same bool
 		err := r.o.retry(ctx, t.Info.Name, func() (_ bool, err error) {
-			same, err = r.unchanged(ctx, t.src, t.info)
+			same, err = r.unchanged(ctx, t.delivery, r.suspects[t.Info.Name])
 			return false, err
 		})
 		if err != nil {

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"iter"
 	"log/slog"
 	"time"
 )
@@ -18,10 +19,26 @@ type Options struct {
 	Include, Exclude []string
 
 	// Signatures is a directory of this machine, one for each destination and
-	// made if missing, where the sums of the blocks of large files are kept that
-	// were sent from here. Of one that has changed since, if less than half
-	// of it has, only those blocks are sent that differ. Empty means none.
+	// made if missing, where the sums of the blocks of files of 16 MiB and more
+	// are kept that were sent from here. Of one that has changed since, if less
+	// than half of it has, only those blocks are sent that differ. One of equal
+	// size and time, but of which the source is another file by its [Identity], is
+	// read here, and sent if it differs. Empty means none.
 	Signatures string
+
+	// Changed, if not nil, is asked where a signature is kept which parts of the
+	// source name, as it is called below From, or by [Push] and [Pull], may have
+	// changed since it had the size and time of since; false: that is not known.
+	// Only those parts are read and those behind the old end, in whole blocks of
+	// 4 KiB or more. The bytes outside are taken to be those of since: where they
+	// are not, the destination gets the old ones, and no later transfer that
+	// Changed speaks for puts it right. Proved is the SHA-256 of the copy that the
+	// destination makes of what it has, before the parts are written over it, and
+	// these, by reading them back; [Result.Sent] then has the SHA-256 that the
+	// destination tells in the end. A file is read whole all the same if it is
+	// shorter than it was, if the signature is in doubt, or if the destination
+	// cannot hash files where they lie. Changed may be called concurrently.
+	Changed func(name string, since Info) (parts iter.Seq[Range], ok bool)
 
 	// Verify says what is read back and compared. Zero is VerifyTransferred.
 	Verify Verify
@@ -50,6 +67,9 @@ type Options struct {
 	// Nil means none.
 	Logger *slog.Logger
 }
+
+// Range is a part of a file.
+type Range struct{ Off, Len int64 } // bytes
 
 // Verify says which files are read back from the destination and compared by
 // SHA-256. A file that differs is never shown under its name, and reported.

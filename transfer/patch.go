@@ -15,7 +15,7 @@ import (
 // scan is what one reading of a source has found.
 type scan struct {
 	blockSums
-	states  []hash.Hash // the running SHA-256 after each stretch
+	states  []hash.Hash // the running SHA-256 after each stretch; nil if it was read in part
 	changed []bool      // the blocks that the destination has not
 	differs int64       // bytes of those
 }
@@ -24,7 +24,9 @@ type scan struct {
 // to the next; a multiple of all lengths of blocks, bytes.
 const stretch = 4 << 20
 
-func (s *scan) sum() sha256Sum { return sha256Sum(s.states[len(s.states)-1].Sum(nil)) }
+// inPart reports whether only what may have changed has been read. The SHA-256 of
+// the whole is not known then before the destination has told it.
+func (s *scan) inPart() bool { return s != nil && s.states == nil }
 
 // scanSource reads a source that is at hand; nil for any other. old is what the
 // destination has.
@@ -81,13 +83,19 @@ func (d *delivery) scanSource(ctx context.Context, old *blockSums) (*scan, error
 		s.states = append(s.states, cloneHash(whole))
 	}
 	<-read
+	s.whole = sha256Sum(whole.Sum(nil))
+	s.compare(old)
+	return s, nil
+}
+
+// compare finds the blocks that old has not.
+func (s *scan) compare(old *blockSums) {
 	for i := range s.changed {
 		s.changed[i] = i >= len(old.sums) || s.sums[i] != old.sums[i]
 		if s.changed[i] {
 			s.differs += min(int64(s.block), s.size-int64(i)*int64(s.block))
 		}
 	}
-	return s, nil
 }
 
 func cloneHash(h hash.Hash) hash.Hash {
@@ -106,9 +114,18 @@ func (c *copier) patch(ctx context.Context, up Upload, d *delivery, off int64) (
 	if !ok || d.kept == nil {
 		return false, nil
 	}
+	defer func() {
+		if !ok && d.scan.inPart() {
+			d.scan = nil
+		}
+	}()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return cp.Copy(gctx, false) })
-	if d.scan == nil {
+	pr, proves := up.(Prover)
+	if d.scan == nil && proves && off == 0 {
+		d.scan, err = c.scanParts(ctx, d)
+	}
+	if d.scan == nil && err == nil {
 		d.scan, err = d.scanSource(ctx, d.kept)
 	}
 	copied := g.Wait()
@@ -121,24 +138,47 @@ func (c *copier) patch(ctx context.Context, up Upload, d *delivery, off int64) (
 	case copied != nil || d.scan == nil || d.scan.differs > d.scan.size/2:
 		return false, nil
 	}
+	if d.scan.inPart() {
+		switch err := d.kept.proveCopy(ctx, pr); {
+		case errors.Is(err, errors.ErrUnsupported):
+			if d.scan, err = d.scanSource(ctx, d.kept); err != nil || d.scan == nil {
+				return false, nil // the same
+			}
+		case err != nil:
+			return errors.Is(err, ErrCorrupt), &opError{"write", err}
+		}
+	}
+	if err := c.patchAll(ctx, cp, d, off); err != nil {
+		return false, err
+	}
+	if d.scan.inPart() {
+		if err := d.scan.prove(ctx, pr, d.kept); err != nil {
+			return true, &opError{"write", err}
+		}
+	}
+	return true, nil
+}
+
+// patchAll writes what differs, from off on.
+func (c *copier) patchAll(ctx context.Context, cp Copier, d *delivery, off int64) error {
 	r, err := d.src.open(ctx, 0)
 	if err != nil {
-		return false, &opError{"read", err}
+		return &opError{"read", err}
 	}
 	defer r.Close()
 	at, ok := r.(io.ReaderAt)
 	if !ok {
-		return false, &opError{"read", ErrChanged} // it could be read so before
+		return &opError{"read", ErrChanged} // it could be read so before
 	}
 	buf := make([]byte, stretch)
 	for pos := off; pos < d.scan.size; {
 		end := min(pos-pos%stretch+stretch, d.scan.size)
 		sent, err := c.patchStretch(ctx, cp, at, d.scan, pos, end, buf)
-		if err == nil {
+		if err == nil && !d.scan.inPart() {
 			err = cp.Reach(end, cloneHash(d.scan.states[(end-1)/stretch]))
 		}
 		if err != nil {
-			return false, err
+			return err
 		}
 		next := d.tally
 		next.literal += sent
@@ -146,7 +186,7 @@ func (c *copier) patch(ctx context.Context, up Upload, d *delivery, off int64) (
 		c.set(&d.tally, next)
 		pos = end
 	}
-	return true, d.unmoved(ctx, r)
+	return d.unmoved(ctx, r)
 }
 
 // patchStretch sends what differs from pos to end, and returns how much that is.

@@ -54,8 +54,9 @@ func (p *Plan) Size() (all, send int64) {
 }
 
 // PlanMirror compares two trees by size, time, mode and link target, and
-// returns what [Mirror] would do. An error means that there is no plan; what
-// could not be listed alone is in Failed.
+// returns what [Mirror] would do, but for what only an [Identity] tells: that is
+// found by [Plan.Run]. An error means that there is no plan; what could not be
+// listed alone is in Failed.
 func PlanMirror(ctx context.Context, dst, src Store, opts *Options) (*Plan, error) {
 	o := opts.orDefault()
 	p := &Plan{dst: dst, src: src, o: o}

@@ -16,6 +16,8 @@ type source struct {
 	open func(ctx context.Context, off int64) (io.ReadCloser, error)
 	stat func(ctx context.Context) (Info, error)
 	hash func(ctx context.Context, n int64) (Prefix, error)
+
+	identity func(ctx context.Context) Identity // zero if it is not known
 }
 
 func storeSource(s Store, name string) source {
@@ -23,15 +25,27 @@ func storeSource(s Store, name string) source {
 		open: func(ctx context.Context, off int64) (io.ReadCloser, error) { return s.Open(ctx, name, off) },
 		stat: func(ctx context.Context) (Info, error) { return s.Stat(ctx, name) },
 		hash: func(context.Context, int64) (Prefix, error) { return Prefix{}, errors.ErrUnsupported },
+
+		identity: func(context.Context) Identity { return Identity{} },
 	}
 	if h, ok := s.(Hasher); ok {
 		src.hash = func(ctx context.Context, n int64) (Prefix, error) { return h.HashPrefix(ctx, name, n) }
+	}
+	if i, ok := s.(Identifier); ok {
+		src.identity = func(ctx context.Context) Identity {
+			id, err := i.Identify(ctx, name)
+			if err != nil {
+				return Identity{} // whoever opens it finds out
+			}
+			return id
+		}
 	}
 	return src
 }
 
 func readerSource(r io.ReaderAt, info Info) source {
 	stat := func(context.Context) (Info, error) { return info, nil }
+	identity := func(context.Context) Identity { return Identity{} }
 	if f, ok := r.(interface{ Stat() (fs.FileInfo, error) }); ok {
 		before, err := f.Stat()
 		stat = func(context.Context) (Info, error) {
@@ -44,6 +58,13 @@ func readerSource(r io.ReaderAt, info Info) source {
 			}
 			return info, nil
 		}
+		identity = func(context.Context) Identity {
+			now, err := f.Stat()
+			if err != nil {
+				return Identity{}
+			}
+			return IdentityOf(now)
+		}
 	}
 	return source{
 		open: func(_ context.Context, off int64) (io.ReadCloser, error) {
@@ -53,6 +74,7 @@ func readerSource(r io.ReaderAt, info Info) source {
 		hash: func(ctx context.Context, n int64) (Prefix, error) {
 			return HashReader(ctx, io.NewSectionReader(r, 0, n), n)
 		},
+		identity: identity,
 	}
 }
 

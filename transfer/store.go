@@ -228,8 +228,22 @@ type Copier interface {
 	io.WriterAt
 
 	// Reach says that the first n bytes are uploaded now, copied or written
-	// over. state is their running SHA-256, and handed over.
+	// over. state is their running SHA-256, and handed over. If it is nil, these
+	// are all and have been proved: Sum is not known then, and Commit does not
+	// read back.
 	Reach(n int64, state hash.Hash) error
+}
+
+// Prover is a Copier of which can be seen what is stored before it is shown.
+type Prover interface {
+	Copier
+
+	// HashPrefix is that of a [Hasher], for the upload with all written over it.
+	HashPrefix(ctx context.Context, n int64) (Prefix, error)
+
+	// ReadBack makes durable what is stored, and returns it to be read as far as
+	// that goes from the disk. ReadAt may be called concurrently.
+	ReadBack(ctx context.Context) (io.ReaderAt, error)
 }
 
 // Clock is a Store that knows what time it is where its files are stamped.

@@ -36,6 +36,7 @@ func (r *run) offer(ctx context.Context, t *task) Offer {
 		if t.alone {
 			return nil, ErrChanged
 		}
+		t.identify(ctx)
 		in, err := t.open(ctx, 0)
 		if err != nil {
 			return nil, err

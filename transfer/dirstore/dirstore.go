@@ -29,8 +29,9 @@ import (
 )
 
 // Store is a directory. It is a [transfer.Tree], [transfer.Hasher],
-// [transfer.Clock] and [diskspace.Stater], on Linux a [transfer.GroupCommitter],
-// and its uploads are [transfer.Copier]. Times are kept to the nanosecond.
+// [transfer.Identifier], [transfer.Clock] and [diskspace.Stater], on Linux a
+// [transfer.GroupCommitter], and its uploads are [transfer.Prover]. Times are kept
+// to the nanosecond.
 type Store struct {
 	transfer.Tree // of the directory
 	fs            *fsstore.Store
@@ -150,6 +151,18 @@ func (s *Store) RemoveReserved(ctx context.Context, dir string) error {
 		err = errors.Join(err, files.SetInfo(ctx, was))
 	}
 	return err
+}
+
+// Identify implements [transfer.Identifier], on Linux.
+func (s *Store) Identify(_ context.Context, name string) (transfer.Identity, error) {
+	if err := transfer.ValidName(name); err != nil {
+		return transfer.Identity{}, err
+	}
+	fi, err := s.root.Lstat(name)
+	if err != nil {
+		return transfer.Identity{}, bare(err)
+	}
+	return transfer.IdentityOf(fi), nil
 }
 
 // Now implements [transfer.Clock] by the clock of this machine.

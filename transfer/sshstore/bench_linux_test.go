@@ -35,7 +35,8 @@ import (
 //	rsync-fsync  rsync -a --fsync
 //	rclone       rclone copy over SFTP
 //
-// The memory that is reported is the most that the first process has had.
+// The memory that is reported is the most that the first process has had; what it has
+// read is that from disks and from the line together.
 //
 // OBSKEEP_CPUPROFILE names a file for the profile of the last process of ours.
 
@@ -49,9 +50,10 @@ type contest struct {
 	// begin leaves what an earlier run has left, with a command of whose turn it is.
 	begin func(cmd *exec.Cmd, p *sshtest.Proxy)
 
-	rate       int64    // of a link with a round trip of 50 ms, bytes per second; negative for one without a limit
-	noRsync    bool     // on the far side, for us
-	signatures bool     // of the destination are kept
+	rate       int64 // of a link with a round trip of 50 ms, bytes per second; negative for one without a limit
+	noRsync    bool  // on the far side, for us
+	signatures bool  // of the destination are kept
+	changed    []transfer.Range
 	rsync      []string // options
 
 	contenders []string // in the order of their turns; nil for the first three
@@ -78,7 +80,7 @@ func (c contest) run(b *testing.B) {
 		p.Slow(50*time.Millisecond, max(0, c.rate))
 		cfg = throughProxy
 	}
-	times, wire, memory := map[string][]float64{}, map[string][]float64{}, map[string][]float64{}
+	times, wire, memory, read := map[string][]float64{}, map[string][]float64{}, map[string][]float64{}, map[string][]float64{}
 	for b.Loop() {
 		for _, who := range contenders {
 			c.ready(b, who, d, p, throughProxy)
@@ -88,6 +90,10 @@ func (c contest) run(b *testing.B) {
 			times[who] = append(times[who], time.Since(begun).Seconds())
 			require.NoError(b, err, "%s: %s", who, out)
 			memory[who] = append(memory[who], peak(cmd))
+			var n float64
+			if _, err := fmt.Sscanf(string(out), "rchar: %g", &n); err == nil { // of rsync it is not known
+				read[who] = append(read[who], n/(1<<20))
+			}
 		}
 	}
 	b.StopTimer()
@@ -113,6 +119,7 @@ func (c contest) run(b *testing.B) {
 		b.ReportMetric(wire[who][0]/(1<<20), who+"-MiB-on-the-wire")
 	}
 	b.ReportMetric(median(memory["ours"]), "ours-MiB-of-memory")
+	b.ReportMetric(median(read["ours"]), "ours-MiB-read")
 	b.ReportMetric(0, "ns/op") // says nothing
 }
 
@@ -167,6 +174,7 @@ func (c contest) ours(b *testing.B, d *sshtest.Sshd, cfg sshstore.Config, change
 	if c.signatures {
 		j.Signatures = c.dst + ".signatures"
 	}
+	j.Changed = c.changed
 	change(&j)
 	text, err := json.Marshal(j)
 	require.NoError(b, err)
@@ -256,8 +264,8 @@ func BenchmarkAppendOf1MiBTo1GiB(b *testing.B) {
 	})
 }
 
-// scattered changes one block of 4 KiB in a hundred.
-func scattered(b *testing.B, file string) {
+// scattered changes one block of 4 KiB in a hundred, and returns which.
+func scattered(b *testing.B, file string) (changed []transfer.Range) {
 	b.Helper()
 	f, err := os.OpenFile(file, os.O_WRONLY, 0)
 	require.NoError(b, err)
@@ -268,9 +276,11 @@ func scattered(b *testing.B, file string) {
 		if r.IntN(100) == 0 {
 			_, err := f.WriteAt([]byte("changed"), i*4096+int64(r.IntN(4000)))
 			require.NoError(b, err)
+			changed = append(changed, transfer.Range{Off: i * 4096, Len: 4096})
 		}
 	}
 	require.NoError(b, f.Close())
+	return changed
 }
 
 // versions makes a file of 1 GiB, and another version of it.
@@ -292,7 +302,7 @@ func holding(b *testing.B, old string) func() string {
 }
 
 func BenchmarkScatteredChangesIn1GiB(b *testing.B) {
-	src, old := versions(b, scattered)
+	src, old := versions(b, func(b *testing.B, file string) { scattered(b, file) })
 	directions(b, func(b *testing.B, push bool) {
 		contest{src: src, push: push, prepare: holding(b, old)}.run(b)
 	})
@@ -313,16 +323,34 @@ func BenchmarkNothingInCommonIn1GiB(b *testing.B) {
 
 // The far side has no rsync for us, but the signature of what it has is here.
 func BenchmarkKeptSignatureOf1GiB(b *testing.B) {
-	src, old := versions(b, scattered)
-	c := contest{src: src, push: true, noRsync: true, signatures: true, prepare: fresh(b)}
-	c.begin = func(cmd *exec.Cmd, _ *sshtest.Proxy) {
-		// What goes first is the old version, by the same means.
-		sshtest.Shell(b, "", "mv "+src+" "+src+".new && mv "+old+" "+src)
-		out, err := cmd.CombinedOutput()
-		require.NoError(b, err, "%s", out)
-		sshtest.Shell(b, "", "mv "+src+" "+old+" && mv "+src+".new "+src)
+	var changed []transfer.Range
+	src, old := versions(b, func(b *testing.B, file string) { changed = scattered(b, file) })
+	after := func(old string, then func(dst string)) contest {
+		c := contest{src: src, push: true, noRsync: true, signatures: true}
+		dst := ""
+		c.prepare = func() string { dst = b.TempDir(); return dst }
+		c.begin = func(cmd *exec.Cmd, _ *sshtest.Proxy) {
+			// What goes first is the old version, by the same means.
+			sshtest.Shell(b, "", "mv "+src+" "+src+".new && mv "+old+" "+src)
+			out, err := cmd.CombinedOutput()
+			require.NoError(b, err, "%s", out)
+			sshtest.Shell(b, "", "mv "+src+" "+old+" && mv "+src+".new "+src)
+			then(dst)
+		}
+		return c
 	}
-	c.run(b)
+	nothing := func(string) {}
+	b.Run("scattered changes", func(b *testing.B) { after(old, nothing).run(b) })
+	b.Run("scattered changes, known", func(b *testing.B) {
+		c := after(old, nothing)
+		c.changed = changed
+		c.run(b)
+	})
+	same := src + ".new" // what src is called while something else has its name
+	b.Run("unchanged", func(b *testing.B) { after(same, nothing).run(b) })
+	b.Run("unchanged, but for the time on the far side", func(b *testing.B) {
+		after(same, func(dst string) { sshtest.Shell(b, "", "touch "+dst+"/x") }).run(b)
+	})
 }
 
 func BenchmarkResumeOf1GiBAtHalf(b *testing.B) {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"os"
 	"runtime/pprof"
+	"slices"
 
 	"github.com/obskeep/obskeep/transfer"
 	"github.com/obskeep/obskeep/transfer/dirstore"
@@ -25,6 +27,7 @@ type job struct {
 	Verify transfer.Verify
 
 	Signatures string
+	Changed    []transfer.Range // nil for what is not known
 
 	Walk bool // the remote directory, and nothing else
 }
@@ -42,6 +45,9 @@ func runMirrorJob(text string) int {
 	}
 	if err == nil {
 		err = j.run(context.Background())
+	}
+	if io, e := os.ReadFile("/proc/self/io"); e == nil { // Linux tells what has been read
+		fmt.Printf("%s", io)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -75,6 +81,10 @@ func (j job) run(ctx context.Context) error {
 	if j.Push {
 		dst, src = remote, local
 	}
-	_, err = transfer.Mirror(ctx, dst, src, &transfer.Options{Verify: j.Verify, Signatures: j.Signatures})
+	o := &transfer.Options{Verify: j.Verify, Signatures: j.Signatures}
+	if j.Changed != nil {
+		o.Changed = func(string, transfer.Info) (iter.Seq[transfer.Range], bool) { return slices.Values(j.Changed), true }
+	}
+	_, err = transfer.Mirror(ctx, dst, src, o)
 	return err
 }

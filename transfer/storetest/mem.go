@@ -306,7 +306,7 @@ func (u *memUpload) Write(p []byte) (int, error) {
 	return u.hash.Write(p)
 }
 
-var _ transfer.Copier = (*memUpload)(nil)
+var _ transfer.Prover = (*memUpload)(nil)
 
 func (u *memUpload) Copy(context.Context, bool) error {
 	defer u.m.lock()()
@@ -327,6 +327,14 @@ func (u *memUpload) Reach(n int64, state hash.Hash) error {
 	}
 	u.data, u.hash = append(u.data, u.copy[len(u.data):n]...), state
 	return nil
+}
+
+func (u *memUpload) HashPrefix(ctx context.Context, n int64) (transfer.Prefix, error) {
+	return transfer.HashReader(ctx, bytes.NewReader(u.copy), n)
+}
+
+func (u *memUpload) ReadBack(context.Context) (io.ReaderAt, error) {
+	return bytes.NewReader(u.copy), nil
 }
 
 func (u *memUpload) Sum() [sha256.Size]byte { return [sha256.Size]byte(u.hash.Sum(nil)) }
@@ -353,7 +361,7 @@ func (u *memUpload) Commit(ctx context.Context, readBack bool) error {
 
 func (u *memUpload) Close() error {
 	defer u.m.lock()()
-	if !u.done && len(u.data) > 0 {
+	if !u.done && len(u.data) > 0 && u.hash != nil {
 		u.m.parts[u.info.Name] = part{u.info, u.data}
 	}
 	delete(u.m.busy, u.info.Name)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/obskeep/obskeep/transfer"
 )
@@ -48,6 +49,7 @@ func Run(t *testing.T, open func(t *testing.T) transfer.Store) {
 	run("a context that has ended ends the call", cancelled)
 	run("hashes are of the first bytes", hashed)
 	run("a copy begins with the previous version", copied)
+	run("what is stored can be seen before it is shown", proved)
 	run("directories, links, modes and times are kept", tree)
 	run("a tree listed at once is what its directories list", treeList)
 	run("renaming moves a directory and replaces nothing", renamed)
@@ -394,6 +396,57 @@ func copied(t *testing.T, s transfer.Store) {
 	require.NoError(t, err)
 	require.Equal(t, sha256.Sum256(data), up.Sum())
 	require.NoError(t, up.Commit(t.Context(), true))
+	require.True(t, bytes.Equal(data, get(t, s, "x", 0)))
+}
+
+func proved(t *testing.T, s transfer.Store) {
+	data := random(3 << 20)
+	old := bytes.Clone(data[:2<<20])
+	old[1000]++ // differs
+	put(t, s, "x", old)
+	up, err := s.Create(t.Context(), transfer.Info{Name: "x", Size: 3 << 20, ModTime: when, Mode: 0o644})
+	require.NoError(t, err)
+	defer up.Close()
+	p, ok := up.(transfer.Prover)
+	if !ok {
+		return
+	}
+	if err := p.Copy(t.Context(), false); errors.Is(err, errors.ErrUnsupported) {
+		return
+	} else {
+		require.NoError(t, err)
+	}
+	hashed := func(want []byte) {
+		got, err := p.HashPrefix(t.Context(), int64(len(want)))
+		if !errors.Is(err, errors.ErrUnsupported) {
+			require.NoError(t, err)
+			require.Equal(t, sha256.Sum256(want), got.Sum)
+		}
+	}
+	hashed(old)
+	_, err = p.WriteAt(data[1000:1001], 1000)
+	require.NoError(t, err)
+	_, err = p.WriteAt(data[2<<20:], 2<<20)
+	require.NoError(t, err)
+	hashed(data)
+	back, err := p.ReadBack(t.Context())
+	require.NoError(t, err)
+	got := make([]byte, 3<<20)
+	var g errgroup.Group
+	for i := range 3 {
+		g.Go(func() error {
+			_, err := back.ReadAt(got[i<<20:(i+1)<<20], int64(i<<20))
+			return err
+		})
+	}
+	require.NoError(t, g.Wait())
+	require.True(t, bytes.Equal(data, got))
+	n, err := back.ReadAt(got[:10], 3<<20-5)
+	require.Equal(t, 5, n)
+	require.ErrorIs(t, err, io.EOF)
+	require.True(t, bytes.Equal(old, get(t, s, "x", 0)), "shown before it is committed")
+	require.NoError(t, p.Reach(3<<20, nil))
+	require.NoError(t, up.Commit(t.Context(), false))
 	require.True(t, bytes.Equal(data, get(t, s, "x", 0)))
 }
 

@@ -78,7 +78,7 @@ func (u *Upload) create() error {
 	return nil
 }
 
-// Upload is a [transfer.Upload] and a [transfer.Copier].
+// Upload is a [transfer.Upload] and a [transfer.Prover].
 type Upload struct {
 	store      *Store
 	ctx        context.Context // of Create, for Write
@@ -87,12 +87,12 @@ type Upload struct {
 	base       string
 	part, kept string
 	file       File
-	hash       hash.Hash
-	off        int64 // bytes written
-	state      File  // of the kept name, once there is one
-	noted      int64 // bytes that the state vouches for
-	interval   int64 // bytes from one note to the next
-	asked      bool  // whether to resume
+	hash       hash.Hash // nil if it is not known
+	off        int64     // bytes written
+	state      File      // of the kept name, once there is one
+	noted      int64     // bytes that the state vouches for
+	interval   int64     // bytes from one note to the next
+	asked      bool      // whether to resume
 	begun      bool
 	done       bool // shown or discarded
 	full       bool // the disk
@@ -321,7 +321,48 @@ func (u *Upload) WriteAt(p []byte, off int64) (int, error) {
 
 func (u *Upload) Reach(n int64, state hash.Hash) error {
 	u.off, u.hash = n, state
+	if state == nil {
+		return nil
+	}
 	return u.seen(u.noteNow())
+}
+
+// HashPrefix implements [transfer.Prover] where the FS can hash.
+func (u *Upload) HashPrefix(ctx context.Context, n int64) (transfer.Prefix, error) {
+	if !u.dir.CanHash(ctx) {
+		return transfer.Prefix{}, errors.ErrUnsupported
+	}
+	if err := u.file.Flush(ctx); err != nil {
+		return transfer.Prefix{}, u.seen(err)
+	}
+	return u.dir.HashPrefix(ctx, u.part, n)
+}
+
+// ReadBack implements [transfer.Prover].
+func (u *Upload) ReadBack(ctx context.Context) (io.ReaderAt, error) {
+	if err := u.file.Flush(ctx); err != nil {
+		return nil, u.seen(err)
+	}
+	if err := u.sync(ctx); err != nil {
+		return nil, err
+	}
+	if d, ok := u.file.(cacheDropper); ok {
+		d.DropCache()
+	}
+	return stored{ctx, u.file}, nil
+}
+
+type stored struct {
+	ctx  context.Context
+	file File
+}
+
+func (s stored) ReadAt(p []byte, off int64) (int, error) {
+	n, err := io.ReadFull(s.file.Reader(s.ctx, off), p)
+	if err == io.ErrUnexpectedEOF {
+		err = io.EOF
+	}
+	return n, err
 }
 
 func (u *Upload) Sum() [sha256.Size]byte { return [sha256.Size]byte(u.hash.Sum(nil)) }
@@ -465,7 +506,7 @@ func (u *Upload) Close() error {
 	defer cancel()
 	var err error
 	if !u.done && (u.asked || !u.resumable()) { // else what an earlier upload left is for the next
-		if u.resumable() && u.off > u.noted && !u.full {
+		if u.resumable() && u.off > u.noted && !u.full && u.hash != nil {
 			err = u.seen(u.note(ctx))
 		}
 		if u.off == 0 || u.full || !u.resumable() {
