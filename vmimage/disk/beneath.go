@@ -34,19 +34,19 @@ func beneathPath(path, name string) (string, error) {
 	return filepath.Dir(path) + string(filepath.Separator) + name, nil
 }
 
-func openBeneath(path, format string, above []os.FileInfo) (image.Image, error) {
+func openBeneath(path, format string, above []os.FileInfo) (*beneath, error) {
 	// Without a format QEMU would guess it from content that a guest may have written.
 	if format == "" {
-		return unread{}, errors.New("its format is not said")
+		return nil, errors.New("its format is not said")
 	}
 	source, err := open(path, format, above)
 	if err != nil {
-		return unread{}, err
+		return nil, err
 	}
 	b := &beneath{Source: source}
 	for e, err := range source.Extents() {
 		if err != nil {
-			return unread{}, errors.Join(err, source.Close())
+			return nil, errors.Join(err, source.Close())
 		}
 		b.data = append(b.data, e)
 	}

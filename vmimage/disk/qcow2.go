@@ -28,18 +28,26 @@ func openQcow2(f *os.File, above []os.FileInfo) (vmimage.Source, error) {
 		return nil, err
 	}
 	setUp()
+	var below *beneath
 	img, err := qcow.Open(f, func(ra io.ReaderAt, format image.Type) (image.Image, error) {
 		// The library has opened it to learn whether it is there.
 		if err := ra.(io.Closer).Close(); err != nil {
 			return unread{}, err
 		}
-		return openBeneath(base, string(format), above)
+		below, err = openBeneath(base, string(format), above)
+		if err != nil {
+			return unread{}, err
+		}
+		return below, nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	if err := img.Readable(); err != nil {
 		return nil, fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
+	}
+	if img.HeaderFieldsV3 != nil && img.IncompatibleFeatures&extendedL2 != 0 {
+		return openExtended(qcow2{img}, f, below)
 	}
 	return &qcow2{img}, nil
 }
@@ -77,8 +85,6 @@ func checkHeader(f *os.File) (base string, err error) {
 		why = fmt.Sprintf("qcow2 version %d", version)
 	case u32(32) != 0:
 		why = "encrypted"
-	case features&1 != 0:
-		why = "not closed in order (marked dirty)"
 	case features&2 != 0:
 		why = "marked corrupt"
 	case features&4 != 0:
@@ -91,6 +97,9 @@ func checkHeader(f *os.File) (base string, err error) {
 	}
 	if why != "" {
 		return "", fmt.Errorf("%s: %w", why, errors.ErrUnsupported)
+	}
+	if features&1 != 0 {
+		return "", fmt.Errorf("%w (marked dirty): %w", vmimage.ErrUnclosed, errors.ErrUnsupported)
 	}
 	if backing == 0 {
 		return "", nil
@@ -140,15 +149,27 @@ func (q *qcow2) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func (q *qcow2) Extents() iter.Seq2[vmimage.Extent, error] {
+	return extents(q.Size(), func(off int64) (n int64, zero bool, err error) {
+		e, err := q.Extent(off, q.Size()-off)
+		return e.Length, e.Zero, err
+	})
+}
+
+// extents are the ranges of a disk that are not zeros, of which part tells how long the
+// next is and whether it is zeros.
+func extents(size int64, part func(off int64) (n int64, zero bool, err error)) iter.Seq2[vmimage.Extent, error] {
 	return func(yield func(vmimage.Extent, error) bool) {
 		var data vmimage.Extent
-		for off := int64(0); off < q.Size(); {
-			e, err := q.Extent(off, q.Size()-off)
-			if err != nil || e.Length <= 0 {
+		for off := int64(0); off < size; {
+			n, zero, err := part(off)
+			if err == nil && n <= 0 {
+				err = errors.New("one without end")
+			}
+			if err != nil {
 				yield(vmimage.Extent{}, fmt.Errorf("disk: extents of a qcow2 file: %w", err))
 				return
 			}
-			if !e.Zero {
+			if !zero {
 				if data.Len > 0 && data.Off+data.Len < off {
 					if !yield(data, nil) {
 						return
@@ -158,9 +179,9 @@ func (q *qcow2) Extents() iter.Seq2[vmimage.Extent, error] {
 				if data.Len == 0 {
 					data.Off = off
 				}
-				data.Len = off + e.Length - data.Off
+				data.Len = off + n - data.Off
 			}
-			off += e.Length
+			off += n
 		}
 		if data.Len > 0 {
 			yield(data, nil)

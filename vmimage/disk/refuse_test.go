@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/obskeep/obskeep/vmimage"
 	"github.com/obskeep/obskeep/vmimage/disk"
 )
 
@@ -58,6 +59,7 @@ func TestOpen_RefusesWhatItCannotReadRight(t *testing.T) {
 	for _, name := range []string{"encrypted", "external", "dirty", "corrupt", "future", "guess", "above nothing", "network", "json", "loop", "above corrupt", "above vmdk", "none", "base", "pipe"} {
 		_, err := disk.Open(at(name), "qcow2")
 		require.ErrorIs(t, err, errors.ErrUnsupported, name)
+		require.Equal(t, name == "dirty", errors.Is(err, vmimage.ErrUnclosed), name)
 		t.Log(err)
 	}
 	_, err = disk.Open(at("base"), "vmdk")

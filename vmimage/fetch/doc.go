@@ -8,9 +8,9 @@
 //
 // Fetched is what is verified at the source, is not here, and would stay if all images of
 // both were here, by the policy of this machine. An image grows in a hidden folder in
-// which the disks of the newest verified image lie as links, so that a transfer has them as
-// its basis: with rsync on the server only what differs is sent. Over SFTP alone
-// all of a disk is, its zeros too.
+// which the disks of the newest verified image lie as links, or else files of zeros, so that a
+// transfer has them as its basis: with rsync on the server only what differs is sent. Over
+// SFTP alone all of a disk is, its zeros too.
 //
 // # Guarantees
 //
@@ -20,6 +20,7 @@
 //   - What is here already is not fetched again.
 //   - Of an image that differs little from the newest here little is sent, if
 //     the server has rsync.
+//   - Holes are not sent, if the server has rsync, also when nothing of the disk is here yet.
 //   - An image that is here is never written to.
 //   - A file that is wrong keeps its image from being adopted, and alone is fetched anew by
 //     the next run.

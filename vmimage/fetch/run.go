@@ -133,11 +133,16 @@ func (f *Fetcher) image(ctx context.Context, p *Plan, i Planned, r *Result) {
 }
 
 // adopt brings the stage of an image up to date, and makes it an image.
-func (f *Fetcher) adopt(ctx context.Context, i Planned, r *Result) (vmimage.Image, error) {
+func (f *Fetcher) adopt(ctx context.Context, i Planned, r *Result) (_ vmimage.Image, err error) {
 	need := diskspace.Need{Path: f.target.Dir(), Bytes: uint64(i.need()), Inodes: uint64(len(i.Files)) + 3}
 	if err := f.c.Keeper.Space.Fits(need); err != nil {
 		return vmimage.Image{}, fmt.Errorf("not begun: %w", err)
 	}
+	release, err := f.target.Lock(i.Machine)
+	if err != nil {
+		return vmimage.Image{}, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	dir, err := f.target.Stage(i.Image)
 	if err != nil {
 		return vmimage.Image{}, err

@@ -42,3 +42,23 @@ func TestRun_SendsLittleOfWhatDiffersLittle(t *testing.T) {
 		})
 	}
 }
+
+// Holes are not sent, if the server has rsync, also when nothing of the disk is here yet.
+func TestRun_SendsNoHoles(t *testing.T) {
+	t.Parallel()
+	const size, data = 64 * mib, 8 * mib
+	disk := make([]byte, size)
+	for i := range 4 {
+		copy(disk[i*size/4:], noise(uint64(i), data/4))
+	}
+	sshd := sshtest.Start(t)
+	proxy := sshtest.NewProxy(t, sshd.Addr)
+	w := newWorld(t)
+	w.over(t, sshd.Via(t, proxy))
+	put(t, w.there, at("web01", 0), disk)
+	images, _ := w.fetched(t)
+	require.EqualValues(t, data, images[0].Files[0].Allocated)
+	received, sent := proxy.Bytes()
+	t.Logf("%d bytes, %d of them data: %d on the wire", size, data, received+sent)
+	require.Less(t, received+sent, int64(data+data/10))
+}

@@ -33,10 +33,13 @@
 //   - A stored image is not written to again, but for when it was verified.
 //   - A byte that is not as it was stored is found by Verify, in any file. The image is
 //     then no longer listed as verified.
-//   - Restore gives no file a name before every byte is right, and replaces none.
+//   - Restore gives no file a name before every byte is right, and replaces none. Killed at
+//     any moment and called again, it restores all and leaves nothing else.
 //   - Different machines have different folders, whatever their names.
 //   - Nothing outside of the folder is read or written, whatever links are in it.
 //   - Folders and files of others are neither listed nor removed.
+//   - Two programs never change the images of a machine at the same moment: the second is
+//     refused, and told who the first is. A program that was killed keeps nobody out.
 //
 // # Crashes
 //

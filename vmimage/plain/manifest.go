@@ -13,11 +13,22 @@ import (
 	"github.com/obskeep/obskeep/vmimage"
 )
 
+// ManifestName is what describes an image, in its folder.
+const ManifestName = "image.json"
+
 const (
-	manifestName = "image.json"
-	sumsName     = "SHA256SUMS"
-	schema       = "obskeep/image/v1"
+	sumsName = "SHA256SUMS"
+	schema   = "obskeep/image/v1"
 )
+
+// FileNames are the names of all files in the folder of an image, ManifestName last.
+func FileNames(image vmimage.Image) []string {
+	var names []string
+	for _, f := range image.Files {
+		names = append(names, f.Name)
+	}
+	return append(names, sumsName, ManifestName)
+}
 
 // manifest is image.json.
 type manifest struct {
@@ -39,6 +50,16 @@ func encodeManifest(image *vmimage.Image) ([]byte, error) {
 	sum := hexSum(data)
 	copy(data[bytes.LastIndex(data, []byte(noSelf)):], sum)
 	return data, nil
+}
+
+// ReadManifest reads the description of the image in the folder name, in whatever folder
+// of images that lies. An error says why it cannot be relied on.
+func ReadManifest(r io.Reader, name string) (vmimage.Image, error) {
+	image, err := readManifest(r)
+	if err == nil && (Name(image.Machine, image.ID) != name || !validID(image.ID)) {
+		err = fmt.Errorf("is of %s/%s", image.Machine, image.ID)
+	}
+	return image, err
 }
 
 func readManifest(r io.Reader) (vmimage.Image, error) {

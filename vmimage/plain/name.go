@@ -3,6 +3,7 @@ package plain
 import (
 	"fmt"
 	"io/fs"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +13,17 @@ import (
 
 // partialPrefix begins the name of a folder that is not yet, or no longer, an image.
 const partialPrefix = ".partial-"
+
+// Name is the name of an image's folder below that of a Target, with a slash in it.
+func Name(machine, id string) string { return path.Join(folderOf(machine), id) }
+
+// ParseName is the machine of a folder such as "web01", and the ID too of one such as
+// "web01/2026-268T0200Z". ok is false if the folder is of somebody else.
+func ParseName(name string) (machine, id string, ok bool) {
+	folder, id, below := strings.Cut(name, "/")
+	machine, ok = machineOf(folder)
+	return machine, id, ok && (!below || validID(id))
+}
 
 // folderOf is the name of a machine's folder: letters and digits of any script, '.',
 // '_' and '-' are themselves, other bytes "%2F" and such. A '.' or '-' does not begin it,
@@ -84,7 +96,7 @@ func simple(name string) bool {
 
 // checkNames refuses files that an image cannot have.
 func checkNames(names []string) error {
-	seen := map[string]bool{manifestName: true, sumsName: true}
+	seen := map[string]bool{ManifestName: true, sumsName: true}
 	for _, name := range names {
 		if !simple(name) || seen[name] {
 			return fmt.Errorf("a file named %q: %w", name, fs.ErrInvalid)

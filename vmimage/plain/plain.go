@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/obskeep/obskeep/internal/durable"
@@ -21,6 +22,9 @@ type Target struct {
 	root *os.Root
 	opts *Options
 	step func(string) // told of each step on the disk before it is done; nil but in tests
+
+	mu    sync.Mutex
+	locks map[string]*held // by folder of a machine
 }
 
 // Options are what a Target can be told.
@@ -69,7 +73,7 @@ func Open(dir string, opts *Options) (*Target, error) {
 	if err != nil {
 		return nil, fmt.Errorf("plain: %w", err)
 	}
-	return &Target{root: root, opts: opts}, nil
+	return &Target{root: root, opts: opts, locks: make(map[string]*held)}, nil
 }
 
 // Close releases the folder.
@@ -122,7 +126,7 @@ func (t *Target) imagesOf(ctx context.Context, machine string) (images []vmimage
 		}
 		image, err := t.read(machine, id)
 		if err != nil {
-			errs = append(errs, &vmimage.RotError{Machine: machine, ID: id, File: manifestName, Err: err})
+			errs = append(errs, &vmimage.RotError{Machine: machine, ID: id, File: ManifestName, Err: err})
 			continue
 		}
 		images = append(images, image)
@@ -144,7 +148,7 @@ func (t *Target) folders(name string) ([]string, error) {
 
 // read reads the image.json of an image.
 func (t *Target) read(machine, id string) (vmimage.Image, error) {
-	f, err := openFile(t.root, path.Join(folderOf(machine), id, manifestName))
+	f, err := openFile(t.root, path.Join(folderOf(machine), id, ManifestName))
 	if err != nil {
 		return vmimage.Image{}, err
 	}
@@ -162,8 +166,8 @@ func (t *Target) write(image *vmimage.Image) error {
 	if err != nil {
 		return err
 	}
-	t.at("replace " + manifestName)
-	return durable.WriteFile(t.root, path.Join(folderOf(image.Machine), image.ID, manifestName), data, fileMode)
+	t.at("replace " + ManifestName)
+	return durable.WriteFile(t.root, path.Join(folderOf(image.Machine), image.ID, ManifestName), data, fileMode)
 }
 
 // enter opens the folder of an image.

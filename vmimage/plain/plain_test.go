@@ -111,11 +111,12 @@ func images(t testing.TB, target *plain.Target) []vmimage.Image {
 	return all
 }
 
-// tree is the names of all that is in a folder.
+// tree is the names of all that is in a folder, but for the files by which programs keep
+// apart.
 func tree(t testing.TB, dir string) (names []string) {
 	t.Helper()
 	require.NoError(t, filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-		if name, e := filepath.Rel(dir, path); e == nil && name != "." {
+		if name, e := filepath.Rel(dir, path); e == nil && name != "." && filepath.Base(name) != ".lock" {
 			names = append(names, filepath.ToSlash(name))
 		}
 		return err

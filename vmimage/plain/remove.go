@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/obskeep/obskeep/internal/durable"
@@ -18,7 +19,7 @@ func (t *Target) Remove(ctx context.Context, image vmimage.Image) error {
 	return about("remove", image.Machine, image.ID, t.remove(ctx, image.Machine, image.ID))
 }
 
-func (t *Target) remove(ctx context.Context, machine, id string) error {
+func (t *Target) remove(ctx context.Context, machine, id string) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -30,6 +31,11 @@ func (t *Target) remove(ctx context.Context, machine, id string) error {
 		return bare(err)
 	}
 	folder := folderOf(machine)
+	release, err := t.lock(folder)
+	if err != nil {
+		return err
+	}
+	defer release(&err)
 	partial := path.Join(folder, partialPrefix+id)
 	if err := t.root.RemoveAll(partial); err != nil {
 		return bare(err)
@@ -59,16 +65,47 @@ func (t *Target) Clean(ctx context.Context, machine string) ([]string, error) {
 	return names, err
 }
 
-func (t *Target) clean(ctx context.Context, folder string) (removed []string, err error) {
+// CleanStages removes, of all machines, what Clean would, but for the stages of images in
+// keep, and returns the names of it, below Dir. No store or transfer may be under way.
+func (t *Target) CleanStages(ctx context.Context, keep []vmimage.Image) (removed []string, err error) {
+	folders, err := t.folders(".")
+	if err != nil {
+		return nil, fmt.Errorf("plain: clean %s: %w", t.Dir(), err)
+	}
+	for _, folder := range folders {
+		if _, ok := machineOf(folder); !ok {
+			continue
+		}
+		names, err := t.clean(ctx, folder, keep...)
+		for _, name := range names {
+			removed = append(removed, path.Join(folder, name))
+		}
+		if err != nil {
+			return removed, fmt.Errorf("plain: clean %s/%s: %w", t.Dir(), folder, err)
+		}
+	}
+	return removed, nil
+}
+
+// clean returns the names, below a machine's folder, of what it has removed.
+func (t *Target) clean(ctx context.Context, folder string, keep ...vmimage.Image) (removed []string, err error) {
 	if err := t.isFolder(folder); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {
 		return nil, err
 	}
 	names, err := t.leftovers(folder)
+	names = slices.DeleteFunc(names, func(name string) bool {
+		return slices.ContainsFunc(keep, func(i vmimage.Image) bool { return stageOf(i) == path.Join(folder, name) })
+	})
+	if err != nil || len(names) == 0 {
+		return nil, err
+	}
+	release, err := t.lock(folder)
 	if err != nil {
 		return nil, err
 	}
+	defer release(&err)
 	for _, name := range names {
 		if err := ctx.Err(); err != nil {
 			return removed, err

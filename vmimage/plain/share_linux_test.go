@@ -70,69 +70,82 @@ func history() (disks [][]byte) {
 	return disks
 }
 
+// sharing are the file systems on which files can share blocks.
+var sharing = []string{"xfs", "btrfs"}
+
 // Where blocks can be shared, an image holds only what differs from the newest verified
 // one, and what is stored is the same as where they cannot.
 func TestStore_SharesWhatHasNotChanged(t *testing.T) {
 	t.Parallel()
-	shared, copied := open(t, mounted(t, "xfs", 512*mib)), open(t, t.TempDir())
-	for i, d := range history() {
-		image := at(taken.Add(time.Duration(i) * time.Hour))
-		before := used(t, shared.Dir())
-		got := verified(t, shared, image, content(d))
-		grown := used(t, shared.Dir()) - before
-		t.Logf("%d: %d KiB of %d KiB", i, grown>>10, got.Files[0].Allocated>>10)
-		want := store(t, copied, image, content(d))
-		require.Equal(t, want.Files, got.Files)
-		read, err := os.ReadFile(filepath.Join(shared.Dir(), "web01", image.ID, "vda.img"))
-		require.NoError(t, err)
-		require.True(t, bytes.Equal(d, read))
-		switch i {
-		case 0, 6:
-			require.Greater(t, grown, int64(5*mib))
-		case 3:
-			require.Less(t, grown, int64(4*mib))
-		default:
-			require.Less(t, grown, int64(mib))
-		}
+	for _, kind := range sharing {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			shared, copied := open(t, mounted(t, kind, 512*mib)), open(t, t.TempDir())
+			for i, d := range history() {
+				image := at(taken.Add(time.Duration(i) * time.Hour))
+				before := used(t, shared.Dir())
+				got := verified(t, shared, image, content(d))
+				grown := used(t, shared.Dir()) - before
+				t.Logf("%d: %d KiB of %d KiB", i, grown>>10, got.Files[0].Allocated>>10)
+				want := store(t, copied, image, content(d))
+				require.Equal(t, want.Files, got.Files)
+				read, err := os.ReadFile(filepath.Join(shared.Dir(), "web01", image.ID, "vda.img"))
+				require.NoError(t, err)
+				require.True(t, bytes.Equal(d, read))
+				switch i {
+				case 0, 6:
+					require.Greater(t, grown, int64(5*mib))
+				case 3:
+					require.Less(t, grown, int64(4*mib))
+				default:
+					require.Less(t, grown, int64(mib))
+				}
+			}
+			for _, image := range images(t, shared) {
+				_, err := shared.Verify(t.Context(), image)
+				require.NoError(t, err, "an image changed with another")
+			}
+			require.Len(t, images(t, shared), len(history()))
+		})
 	}
-	for _, image := range images(t, shared) {
-		_, err := shared.Verify(t.Context(), image)
-		require.NoError(t, err, "an image changed with another")
-	}
-	require.Len(t, images(t, shared), len(history()))
 }
 
 // A raw file on the same file system is shared, and stays what it was when that is
 // written to. What is stored is the same as where it cannot be.
 func TestStore_SharesARawSource(t *testing.T) {
 	t.Parallel()
-	shared, copied := open(t, mounted(t, "xfs", 512*mib)), open(t, t.TempDir())
-	for i, d := range history() {
-		image := at(taken.Add(time.Duration(i) * time.Hour))
-		path := filepath.Join(shared.Dir(), "source.raw")
-		source := rawFile(t, path, d)
-		before := used(t, shared.Dir())
-		c := vmimage.Content{Disks: []vmimage.Disk{{Name: "vda", Source: source}}}
-		got := verified(t, shared, image, c)
-		require.Less(t, used(t, shared.Dir())-before, int64(mib))
-		require.Equal(t, store(t, copied, image, c).Files, got.Files)
-		require.NoError(t, os.WriteFile(path, []byte("the guest goes on"), 0o600))
-		read, err := os.ReadFile(filepath.Join(shared.Dir(), "web01", image.ID, "vda.img"))
-		require.NoError(t, err)
-		require.True(t, bytes.Equal(d, read))
-		_, err = shared.Verify(t.Context(), got)
-		require.NoError(t, err)
+	for _, kind := range sharing {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			shared, copied := open(t, mounted(t, kind, 512*mib)), open(t, t.TempDir())
+			for i, d := range history() {
+				image := at(taken.Add(time.Duration(i) * time.Hour))
+				path := filepath.Join(shared.Dir(), "source.raw")
+				source := rawFile(t, path, d)
+				before := used(t, shared.Dir())
+				c := vmimage.Content{Disks: []vmimage.Disk{{Name: "vda", Source: source}}}
+				got := verified(t, shared, image, c)
+				require.Less(t, used(t, shared.Dir())-before, int64(mib))
+				require.Equal(t, store(t, copied, image, c).Files, got.Files)
+				require.NoError(t, os.WriteFile(path, []byte("the guest goes on"), 0o600))
+				read, err := os.ReadFile(filepath.Join(shared.Dir(), "web01", image.ID, "vda.img"))
+				require.NoError(t, err)
+				require.True(t, bytes.Equal(d, read))
+				_, err = shared.Verify(t.Context(), got)
+				require.NoError(t, err)
+			}
+			// Also what is restored there.
+			to := filepath.Join(shared.Dir(), "restored")
+			require.NoError(t, os.Mkdir(to, 0o700))
+			before := used(t, shared.Dir())
+			last := images(t, shared)[len(history())-1]
+			require.NoError(t, shared.Restore(t.Context(), last, to))
+			require.Less(t, used(t, shared.Dir())-before, int64(mib))
+			read, err := os.ReadFile(filepath.Join(to, "vda.img"))
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(history()[len(history())-1], read))
+		})
 	}
-	// Also what is restored there.
-	to := filepath.Join(shared.Dir(), "restored")
-	require.NoError(t, os.Mkdir(to, 0o700))
-	before := used(t, shared.Dir())
-	last := images(t, shared)[len(history())-1]
-	require.NoError(t, shared.Restore(t.Context(), last, to))
-	require.Less(t, used(t, shared.Dir())-before, int64(mib))
-	read, err := os.ReadFile(filepath.Join(to, "vda.img"))
-	require.NoError(t, err)
-	require.True(t, bytes.Equal(history()[len(history())-1], read))
 }
 
 // Zeros in data become holes, wherever the image is.
@@ -140,11 +153,11 @@ func TestStore_LeavesHolesForZeros(t *testing.T) {
 	t.Parallel()
 	d := bytes.Repeat([]byte{1}, 16*mib)
 	clear(d[mib : 9*mib+512])
-	for _, kind := range []string{"xfs", "ext4", "tmpfs"} {
+	for _, kind := range []string{"xfs", "btrfs", "ext4", "tmpfs"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			target := open(t, mounted(t, kind, 512*mib))
-			for i := range 2 { // a copy, and on XFS a share
+			for i := range 2 { // a copy, and on XFS and Btrfs a share
 				image := at(taken.Add(time.Duration(i) * time.Hour))
 				c := vmimage.Content{Disks: []vmimage.Disk{{Name: "vda", Source: &memory{data: d, all: true}}}}
 				got := verified(t, target, image, c)

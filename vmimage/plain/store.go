@@ -51,6 +51,11 @@ func (t *Target) store(ctx context.Context, image *vmimage.Image, content vmimag
 	if err := t.makeFolder(folder); err != nil {
 		return err
 	}
+	release, err := t.lock(folder)
+	if err != nil {
+		return err
+	}
+	defer release(&err)
 	final, partial := path.Join(folder, image.ID), path.Join(folder, partialPrefix+image.ID)
 	if err := t.isFree(final); err != nil {
 		return err
@@ -146,7 +151,7 @@ func (t *Target) fill(ctx context.Context, folder string, image *vmimage.Image, 
 	if err != nil {
 		return err
 	}
-	if err := t.storeSmall(folder, manifestName, data); err != nil {
+	if err := t.storeSmall(folder, ManifestName, data); err != nil {
 		return err
 	}
 	t.at("sync folder")
@@ -171,10 +176,7 @@ func (t *Target) storeDisk(ctx context.Context, name, machine string, d vmimage.
 		share, _ = older.(cloner)
 	}
 	return copyDisk(f, d.Source, share, func(source vmimage.Source, to sink) (string, error) {
-		if t.step != nil {
-			to = stepped{to, t.step}
-		}
-		return pass(ctx, source, to, progress)
+		return pass(ctx, source, t.stepped(to), progress)
 	})
 }
 
@@ -213,7 +215,14 @@ func (t *Target) storeSmall(folder, name string, data []byte) (err error) {
 	return nil
 }
 
-// stepped tells of each write.
+// stepped has a sink tell of each write.
+func (t *Target) stepped(to sink) sink {
+	if t.step == nil {
+		return to
+	}
+	return stepped{to, t.step}
+}
+
 type stepped struct {
 	sink
 	step func(string)

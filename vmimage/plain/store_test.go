@@ -32,7 +32,7 @@ func TestStore_ReadsAsTheSource(t *testing.T) {
 	for i, size := range []int{0, 1, 512, 4096, 4097, mib, 3*mib + 512, 20*mib - 1} {
 		for j, disk := range [][]byte{guest(uint64(size), size), make([]byte, size), bytes.Repeat([]byte{1}, size)} {
 			image := at(taken.Add(time.Duration(10*i+j) * time.Minute))
-			s := &memory{data: disk, all: j == 1}
+			s := &memory{data: disk, all: j > 0} // in one piece, or in many
 			got := store(t, target, image, vmimage.Content{Disks: []vmimage.Disk{{Name: "vda", Source: s}}})
 			read, err := os.ReadFile(filepath.Join(dir, "web01", image.ID, "vda.img"))
 			require.NoError(t, err)

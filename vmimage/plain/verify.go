@@ -27,15 +27,20 @@ func (t *Target) Verify(ctx context.Context, image vmimage.Image) (vmimage.Image
 
 // verify returns the image as its image.json says it is from now on; nil if that
 // cannot be relied on.
-func (t *Target) verify(ctx context.Context, machine, id string) (*vmimage.Image, error) {
+func (t *Target) verify(ctx context.Context, machine, id string) (_ *vmimage.Image, err error) {
 	folder, err := t.enter(machine, id)
 	if err != nil {
 		return nil, err
 	}
 	defer folder.Close()
+	release, err := t.lock(folderOf(machine))
+	if err != nil {
+		return nil, err
+	}
+	defer release(&err)
 	image, err := t.read(machine, id)
 	if err != nil {
-		return nil, &vmimage.RotError{Machine: machine, ID: id, File: manifestName, Err: err}
+		return nil, &vmimage.RotError{Machine: machine, ID: id, File: ManifestName, Err: err}
 	}
 	err = t.check(ctx, folder, &image)
 	_, rotten := err.(*vmimage.RotError)
@@ -59,7 +64,7 @@ func (t *Target) verify(ctx context.Context, machine, id string) (*vmimage.Image
 // check reads all files of an image.
 func (t *Target) check(ctx context.Context, folder *os.Root, image *vmimage.Image) error {
 	var size int64
-	known := []string{manifestName, sumsName}
+	known := []string{ManifestName, sumsName}
 	for _, f := range image.Files {
 		size += f.Size
 		known = append(known, f.Name)
