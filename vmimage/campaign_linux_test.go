@@ -247,9 +247,7 @@ func (c *campaign) check(t *testing.T, msg string, powerLost bool) {
 	left, err := filepath.Glob(filepath.Join(c.bed.Images(), "*.overlay"))
 	require.NoError(t, err)
 	require.Empty(t, left, msg)
-	left, err = filepath.Glob(filepath.Join(c.target.Dir(), "*", ".*"))
-	require.NoError(t, err)
-	require.Empty(t, left, msg)
+	require.Empty(t, partial(t, c.target), msg)
 
 	images, err := c.target.Images(ctx)
 	require.NoError(t, err, msg)

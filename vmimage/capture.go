@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -32,7 +29,8 @@ const (
 	stepPivot    = "pivot"
 	stepAbort    = "abort" // a commit
 	stepRemove   = "remove overlays"
-	stepClean    = "clean" // images that were not finished
+	stepDescribe = "describe" // which file a disk will be when the machine is started again
+	stepClean    = "clean"    // images that were not finished
 	stepUnlock   = "unlock"
 	stepEnd      = "end"
 )
@@ -49,6 +47,7 @@ type job struct {
 	cleaned   bool      // of images that were not finished
 	freed     bool      // a stalled machine's disk of them, as far as that can be
 	settling  time.Time // since when
+	released  bool      // it was seen to run, and so not to be held by us
 	deaf      bool      // the journal does not take what it is told
 }
 
@@ -88,9 +87,9 @@ func (e *Engine) capture(ctx context.Context, p Planned) (r Result) {
 		UUID: p.Domain.UUID, Name: p.Name, Ran: p.State == virt.Running, Image: p.freeID(taken),
 	}}
 	for _, d := range p.Disks {
-		j.Disks = append(j.Disks, chain{d.Name, d.Path, d.Format, e.overlayOf(p.Name, j.Image, d)})
+		j.Disks = append(j.Disks, chain{d.Name, d.Path, d.Format, d.Block, e.overlayOf(p.Name, j.Image, d)})
 	}
-	if ledger.unsettled() != nil {
+	if ledger.unsettled() != nil && !(ledger.late() && j.Ran) {
 		r.Err = &RefusedError{p.Name, "its last run is not settled"}
 		return r
 	}
@@ -106,7 +105,7 @@ func (e *Engine) capture(ctx context.Context, p Planned) (r Result) {
 		err = errors.Join(err, j.settle(ctx))
 	}
 	if err == nil {
-		r.Removed, err = e.c.Retain(ctx, r.Image, log)
+		r.Removed, err = e.c.Retain(ctx, r.Image, e.c.Logger)
 	}
 	if err != nil {
 		r.Err = fmt.Errorf("%s: %w", p.Name, err)
@@ -222,11 +221,22 @@ func (j *job) cold(ctx context.Context, p Planned, image *Image, content *Conten
 	content.Files = append(content.Files, files...)
 	// Of two who start it only one succeeds: if that is us, nobody wrote to the
 	// disks since the guest shut down, and nobody does before they are frozen.
-	if err := j.step(stepStart, func() error { return j.startHeld(ctx) }); err != nil {
+	err = j.step(stepStart, func() error { return j.startHeld(ctx) })
+	if errors.Is(err, ErrStarted) {
+		j.release()
+	}
+	if err != nil {
 		return err
 	}
 	if err := j.step(stepSnapshot, func() error { return j.snapshot(ctx) }); err != nil {
 		return err
+	}
+	// Unless it was let go before its disks were frozen.
+	if m, err := j.machine(ctx); err != nil {
+		return err
+	} else if m.State == virt.Running {
+		image.Consistency = Crash
+		j.note("somebody let the machine go while it was held: its image is what a power cut would have left")
 	}
 	err = j.step(stepResume, func() error {
 		return j.insist(ctx, func(ctx context.Context) error { return j.c.Host.Resume(ctx, j.UUID) })
@@ -362,79 +372,4 @@ func (j *job) snapshot(ctx context.Context) error {
 		}
 	}
 	return virt.ErrLost
-}
-
-// state reads what a machine has besides its disks.
-func (e *Engine) state(p Planned) ([]Small, error) {
-	var files []Small
-	if p.Domain.NVRAM != "" {
-		data, err := os.ReadFile(p.Domain.NVRAM)
-		// A machine that was never started has none yet.
-		if err != nil && (p.State != virt.Off || !errors.Is(err, fs.ErrNotExist)) {
-			return nil, fmt.Errorf("UEFI variables: %w", err)
-		}
-		if err == nil {
-			files = append(files, Small{"nvram", data})
-		}
-	}
-	if p.Domain.TPM {
-		dir := os.DirFS(e.c.TPM)
-		err := fs.WalkDir(dir, p.Domain.UUID, func(name string, d fs.DirEntry, err error) error {
-			if err != nil || !d.Type().IsRegular() || filepath.Base(name) == ".lock" {
-				return err
-			}
-			data, err := fs.ReadFile(dir, name)
-			files = append(files, Small{"tpm-" + filepath.Base(name), data})
-			return err
-		})
-		if err != nil && (p.State != virt.Off || !errors.Is(err, fs.ErrNotExist)) {
-			return nil, fmt.Errorf("TPM state: %w", err)
-		}
-	}
-	return files, nil
-}
-
-// stamp is what changes when a file is written to.
-type stamp struct {
-	size    int64
-	changed time.Time
-}
-
-func (j *job) stamps() ([]stamp, error) {
-	var stamps []stamp
-	for _, d := range j.Disks {
-		info, err := os.Stat(d.Base)
-		if err != nil {
-			return nil, err
-		}
-		stamps = append(stamps, stamp{info.Size(), info.ModTime()})
-	}
-	return stamps, nil
-}
-
-// unchanged returns an error if what was read is not what it was before.
-func (j *job) unchanged(ctx context.Context, before []stamp) error {
-	after, err := j.stamps()
-	if err != nil {
-		return err
-	}
-	for i := range before {
-		if before[i] != after[i] {
-			return fmt.Errorf("%s: %w", j.Disks[i].Base, ErrStarted)
-		}
-	}
-	return j.stillOff(ctx)
-}
-
-// stillOff returns an error if a machine that was off is not: it has no overlay that takes what it
-// writes.
-func (j *job) stillOff(ctx context.Context) error {
-	if j.Ran {
-		return nil
-	}
-	m, err := j.machine(ctx)
-	if err == nil && m.State != virt.Off {
-		err = ErrStarted
-	}
-	return err
 }

@@ -25,9 +25,22 @@
 //
 // And besides:
 //
+//   - A description that is edited meanwhile never makes a machine start from an overlay that
+//     is gone, or from a base that lacks what is in one.
+//   - A guest that shuts down long after it was asked to is started again, by the end of the run
+//     or by the next.
+//   - What somebody else holds is not let go, and what somebody else starts is not called clean.
+//   - A disk that is gone or moved before its overlay is merged is told of in a line that names
+//     it and the overlay; no file of it is touched, and the other machines are put in order.
+//   - A machine that another process is at work on is told of, and not touched.
 //   - All disks of an image are of one point in time.
 //   - What cannot be imaged whole is refused before it is touched.
+//   - A file that is two disks, and a machine that does not stay off when its guest shuts down, are
+//     refused before anything is touched.
+//   - A disk that its machine has open, so that it is not closed in order, is no reason to refuse it.
 //   - A guest is not switched off unless that is asked for.
+//   - Machines are imaged one at a time, or as many at the same time as are asked for, each once
+//     those that it is after are done; room is kept for the overlays of all these.
 //   - Without the room for it nothing is touched.
 //   - A plan never removes the newest verified image of a machine, nor more than
 //     leave Least of them, whatever the policy and however old they are.
@@ -52,6 +65,7 @@
 //	suspend    the guest is held for a moment,
 //	pivot      the machine writes to the disk again,
 //	resume     and goes on
+//	describe   the lasting description names the disk, if an edit made it name something else
 //	remove     the overlays, once nobody names them
 //	unlock, end
 //
@@ -62,5 +76,7 @@
 // since that cannot be told from a host that lost its power.
 //
 // A guest that did not shut down in its time may do so yet; it is looked after for as
-// long again, and started when it does.
+// long again, at the end of the run, and by the next run, and started when it does. A guest that
+// goes on for a day is taken not to have heeded it; before that, a machine that somebody
+// shuts down cannot be told from one that shut down too late, and is started.
 package vmimage

@@ -1,7 +1,6 @@
 package vmimage
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,6 +21,11 @@ type Config struct {
 	Open func(path, format string) (Source, error)
 
 	Machines []Machine // in the order in which they are imaged
+
+	// Parallel is how many machines are imaged at the same time, each once those that it is
+	// after are done. Zero means one. Open, Logger and Now are called concurrently if it is
+	// more.
+	Parallel int
 
 	// Overlay is how much room is kept for what a machine writes to each disk while
 	// it is imaged, in bytes. Zero means a tenth of the disk's size.
@@ -57,6 +61,7 @@ func New(c Config) (*Engine, error) {
 		return nil, fmt.Errorf("vmimage: %w", err)
 	}
 	c.Machines = machines
+	c.Parallel = max(c.Parallel, 1)
 	if c.TPM == "" {
 		c.TPM = "/var/lib/libvirt/swtpm"
 	}
@@ -93,77 +98,3 @@ func (e *RefusedError) Error() string { return e.Machine + " is not touched: " +
 // ErrStarted says that somebody started a machine while it was to be imaged, or
 // wrote to its disks.
 var ErrStarted = errors.New("started or written to by somebody else in the middle")
-
-// Run settles what an earlier run left, plans, makes room, and images each machine
-// that the plan does not refuse. After each image that is verified, images of that
-// machine go as the policy says. There is a result for each machine that was
-// configured or settled. The error is about the whole: there is no room, or the
-// host does not answer; then nothing more was touched.
-//
-// If ctx ends, the machine that is being imaged is put in order first, whatever
-// that takes, and the others are not touched.
-func (e *Engine) Run(ctx context.Context) ([]Result, error) {
-	results, err := e.Recover(ctx)
-	if err != nil {
-		return results, err
-	}
-	plan, err := e.Plan(ctx)
-	if err != nil {
-		return results, err
-	}
-	if plan.Short != nil {
-		return results, fmt.Errorf("vmimage: nothing is touched: %w", plan.Short)
-	}
-	if _, err := e.c.Remove(ctx, plan.MakeRoom, e.c.Logger); err != nil {
-		return results, fmt.Errorf("vmimage: make room: %w", err)
-	}
-	ran := make(map[string]error)
-	for _, r := range results {
-		ran[r.Machine] = r.Err
-	}
-	for _, p := range plan.Machines {
-		var r Result
-		if err := blocked(p, ran); err != nil {
-			r = Result{Machine: p.Name, Start: e.now(), End: e.now(), Err: err}
-		} else if err := ctx.Err(); err != nil {
-			r = Result{Machine: p.Name, Start: e.now(), End: e.now(), Err: &RefusedError{p.Name, "the run was stopped"}}
-		} else if p, err = e.again(ctx, p); err != nil {
-			r = Result{Machine: p.Name, Start: e.now(), End: e.now(), Err: err}
-		} else {
-			r = e.capture(ctx, p)
-		}
-		ran[p.Name] = errors.Join(ran[p.Name], r.Err)
-		results = join(results, r)
-	}
-	return results, nil
-}
-
-// again looks at a machine once more when its turn has come: the plan may be hours old.
-func (e *Engine) again(ctx context.Context, p Planned) (Planned, error) {
-	m, err := e.c.Host.Machine(ctx, p.Domain.UUID)
-	p.Disks = nil
-	if err == nil {
-		err = e.plan(ctx, m, &p)
-	}
-	if err != nil {
-		return p, &RefusedError{p.Name, err.Error()}
-	}
-	return p, nil
-}
-
-// blocked returns why a planned machine is not to be touched after what became of
-// others.
-func blocked(p Planned, ran map[string]error) error {
-	if p.Refused != "" {
-		return &RefusedError{p.Name, p.Refused}
-	}
-	if ran[p.Name] != nil {
-		return &RefusedError{p.Name, "its last run is not settled"}
-	}
-	for _, after := range p.Machine.After {
-		if _, down := errors.AsType[*RestartError](ran[after]); down {
-			return &RefusedError{p.Name, after + " is down"}
-		}
-	}
-	return nil
-}

@@ -104,7 +104,7 @@ func TestRun_ImagesWhatBelongsToAMachine(t *testing.T) {
 		image := w.image()[0].Image
 		dir := t.TempDir()
 		require.NoError(t, w.target.Restore(t.Context(), image, dir))
-		for name, want := range map[string]string{"domain.xml": string(xml), "nvram": "variables of web01", "tpm-tpm2-00.permall": "sealed"} {
+		for name, want := range map[string]string{"domain.xml": string(xml), "nvram": "variables of web01", "tpm-tpm2+tpm2-00.permall": "sealed"} {
 			got, err := os.ReadFile(filepath.Join(dir, name))
 			require.NoError(t, err)
 			require.Equal(t, want, string(got), name)

@@ -3,6 +3,7 @@ package vmimage_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/obskeep/obskeep/vmimage"
@@ -27,10 +29,14 @@ type fault struct {
 	name  string
 	words []string // of its guest
 	off   bool     // it does not run at first
+	later bool     // it writes something after it was frozen
+	lazy  bool     // its first disk is marked as not closed in order as long as it runs
 
-	// at is the step of the journal that is about to begin when do is called.
-	at string
-	do func(ctx context.Context, r *rig) error
+	// at is the step of the journal that is about to begin, for the nth time, when do is called.
+	// Zero means the first.
+	at  string
+	nth int
+	do  func(ctx context.Context, r *rig) error
 
 	change func(c *vmimage.Config, r *rig)
 	image  vmimage.Consistency // of the image; "" if there is none
@@ -41,6 +47,20 @@ type rig struct {
 	bed   *testbed.Bed
 	guest *testbed.Guest
 	host  *libvirt.Host
+	xml   []byte // of the machine, before
+}
+
+// edit saves the description of the machine with disk vda being another file.
+func (r *rig) edit(ctx context.Context, path, format string) error {
+	xml, err := r.host.XML(ctx, r.guest.UUID, true)
+	if err != nil {
+		return err
+	}
+	if xml, err = virt.Edit(xml, virt.Changes{Disks: map[string]virt.Source{"vda": {Path: path, Format: format}}}); err != nil {
+		return err
+	}
+	_, err = r.host.Define(ctx, xml)
+	return err
 }
 
 var faults = []fault{
@@ -72,6 +92,41 @@ var faults = []fault{
 	{name: "somebody shuts it down meanwhile", at: "store", image: vmimage.Clean, do: func(ctx context.Context, r *rig) error {
 		return r.host.Destroy(ctx, r.guest.UUID)
 	}},
+	{name: "somebody lets it go while it is held", at: "snapshot", image: vmimage.Crash, do: func(ctx context.Context, r *rig) error {
+		return r.host.Resume(ctx, r.guest.UUID)
+	}},
+	{name: "its description names a merged overlay", at: "commit", nth: 2, image: vmimage.Clean, do: func(ctx context.Context, r *rig) error {
+		overlays, err := filepath.Glob(filepath.Join(r.bed.Images(), r.guest.Name+"-vda.*.overlay"))
+		if err != nil {
+			return err
+		}
+		return r.edit(ctx, overlays[0], "qcow2")
+	}},
+	{name: "its description names a merged overlay, and its QEMU dies", at: "commit", nth: 2, image: vmimage.Clean, do: func(ctx context.Context, r *rig) error {
+		overlays, err := filepath.Glob(filepath.Join(r.bed.Images(), r.guest.Name+"-vda.*.overlay"))
+		if err != nil {
+			return err
+		}
+		if err := r.edit(ctx, overlays[0], "qcow2"); err != nil {
+			return err
+		}
+		return r.bed.KillGuest(r.guest.Name)
+	}},
+	{name: "its description is put back, and its QEMU dies", at: "store", later: true, image: vmimage.Clean, do: func(ctx context.Context, r *rig) error {
+		if err := r.guest.WaitReady(ctx, 2); err != nil {
+			return err
+		}
+		if _, err := r.guest.Run(ctx, "echo later > /data/token; sync"); err != nil {
+			return err
+		}
+		if _, err := r.host.Define(ctx, r.xml); err != nil {
+			return err
+		}
+		return r.bed.KillGuest(r.guest.Name)
+	}},
+	{name: "its disk has lazy refcounts", lazy: true, image: vmimage.Clean},
+	{name: "its disk has lazy refcounts, and it is taken live", lazy: true, image: vmimage.Frozen,
+		change: func(c *vmimage.Config, r *rig) { c.Machines[0].Mode = vmimage.Live }},
 	{name: "somebody aborts the commit", at: "pivot", image: vmimage.Clean, do: func(ctx context.Context, r *rig) error {
 		return r.host.AbortBlockJob(ctx, r.guest.UUID, "vda")
 	}},
@@ -118,7 +173,7 @@ func TestRun_SurvivesFaultsOfRealMachines(t *testing.T) {
 
 // run runs an engine with the fault and returns the row of a table.
 func (f fault) run(t *testing.T, bed *testbed.Bed, name string) (row string) {
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	guest, err := bed.Guest(ctx, testbed.GuestConfig{
 		Name: name, Agent: len(f.words) == 0, Words: f.words, Disks: []testbed.DiskConfig{{Size: 32 << 20}, {Format: "raw", Size: 4 << 20}},
@@ -127,7 +182,7 @@ func (f fault) run(t *testing.T, bed *testbed.Bed, name string) (row string) {
 	host, err := libvirt.Open(ctx, bed.URI(), nil)
 	require.NoError(t, err)
 	defer host.Close()
-	r := &rig{bed, guest, host}
+	r := &rig{bed: bed, guest: guest, host: host}
 	defer func() {
 		_ = host.Destroy(context.WithoutCancel(ctx), guest.UUID) // if it runs
 		require.NoError(t, host.Undefine(context.WithoutCancel(ctx), guest.UUID))
@@ -135,13 +190,21 @@ func (f fault) run(t *testing.T, bed *testbed.Bed, name string) (row string) {
 			require.NoError(t, os.Remove(path))
 		}
 	}()
+	if f.lazy {
+		out, err := exec.CommandContext(ctx, "qemu-img", "amend", "-f", "qcow2", "-o", "lazy_refcounts=on", guest.Disks[0]).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	}
 	if !f.off {
 		require.NoError(t, host.Start(ctx, guest.UUID, false))
 		require.NoError(t, guest.WaitReady(ctx, 1))
-		_, err = guest.Run(ctx, "echo kept > /data/token; sync")
+		_, err = guest.Run(ctx, "dd if=/dev/urandom of=/data/more bs=1M count=4; echo kept > /data/token; sync")
 		require.NoError(t, err)
 	}
-	before, err := host.XML(ctx, guest.UUID, true)
+	if f.lazy {
+		_, err := disk.Open(guest.Disks[0], "qcow2")
+		require.ErrorIs(t, err, vmimage.ErrUnclosed)
+	}
+	r.xml, err = host.XML(ctx, guest.UUID, true)
 	require.NoError(t, err)
 
 	dir := t.TempDir()
@@ -155,7 +218,7 @@ func (f fault) run(t *testing.T, bed *testbed.Bed, name string) (row string) {
 	c := vmimage.Config{
 		Keeper: vmimage.Keeper{Target: target}, Host: host, Journal: journal, Open: disk.Open, Overlay: 1 << 20, Patience: time.Minute,
 		Machines: []vmimage.Machine{{Name: name, Shutdown: 4 * time.Second}},
-		Logger:   slog.New(&atStep{step: f.at, do: func() { require.NoError(t, f.do(ctx, r)) }}),
+		Logger:   slog.New(&atStep{step: f.at, nth: f.nth, do: func() { assert.NoError(t, f.do(ctx, r)) }}),
 	}
 	if len(f.words) == 0 {
 		c.Machines[0].Shutdown = time.Minute
@@ -178,7 +241,7 @@ func (f fault) run(t *testing.T, bed *testbed.Bed, name string) (row string) {
 	require.NoError(t, err)
 	after, err := host.XML(ctx, guest.UUID, true)
 	require.NoError(t, err)
-	require.Equal(t, string(before), strings.ReplaceAll(string(after), "  <metadata/>\n", "")) // libvirt keeps it, empty
+	require.Equal(t, string(r.xml), strings.ReplaceAll(string(after), "  <metadata/>\n", "")) // libvirt keeps it, empty
 	for _, dir := range []string{".", "small"} {
 		left, err := filepath.Glob(filepath.Join(bed.Images(), dir, "*.overlay"))
 		require.NoError(t, err)
@@ -194,6 +257,18 @@ func (f fault) run(t *testing.T, bed *testbed.Bed, name string) (row string) {
 			require.Equal(t, []string{path}, files)
 		}
 		require.NoError(t, guest.WaitReady(ctx, 1))
+		token := ""
+		for err := error(io.EOF); err != nil; { // it may be booting
+			require.NoError(t, ctx.Err())
+			soon, cancel := context.WithTimeout(ctx, 5*time.Second)
+			token, err = guest.Run(soon, "cat /data/token")
+			cancel()
+		}
+		want := "kept"
+		if f.later {
+			want = "later"
+		}
+		require.Equal(t, want, strings.TrimSpace(token))
 	}
 	return fmt.Sprintf("%s\t%s\t%s\tran for %.1f s\t%v", f.name, m.State, result.Image.Consistency, time.Since(began).Seconds(), result.Err)
 }
@@ -201,8 +276,9 @@ func (f fault) run(t *testing.T, bed *testbed.Bed, name string) (row string) {
 // atStep does something when a step of a journal is about to begin.
 type atStep struct {
 	step string
+	nth  int
 	do   func()
-	done bool
+	seen int
 }
 
 func (a *atStep) Enabled(context.Context, slog.Level) bool { return true }
@@ -211,9 +287,10 @@ func (a *atStep) WithGroup(string) slog.Handler            { return a }
 func (a *atStep) Handle(_ context.Context, r slog.Record) error {
 	attrs := make(map[string]any)
 	r.Attrs(func(attr slog.Attr) bool { attrs[attr.Key] = attr.Value.Any(); return true })
-	if r.Message == "journal" && attrs["step"] == a.step && attrs["done"] == false && attrs["written"] == true && !a.done {
-		a.done = true
-		a.do()
+	if r.Message == "journal" && attrs["step"] == a.step && attrs["done"] == false && attrs["written"] == true {
+		if a.seen++; a.seen == max(a.nth, 1) {
+			a.do()
+		}
 	}
 	return nil
 }

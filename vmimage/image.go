@@ -2,6 +2,7 @@ package vmimage
 
 import (
 	"context"
+	"errors"
 	"io"
 	"iter"
 	"time"
@@ -83,8 +84,29 @@ type Source interface {
 	Extents() iter.Seq2[Extent, error]
 }
 
+// ErrUnclosed is for a disk that was not closed in order, or is written to: it may be
+// inconsistent in itself.
+var ErrUnclosed = errors.New("not closed in order")
+
 // Extent is a range of a disk, in bytes.
 type Extent struct{ Off, Len int64 }
+
+// Need is how many bytes an image of a disk takes at the most: all pages of 4 KiB in which
+// it may hold data. That can be more than its file has, which may be compressed or have
+// another beneath it.
+func Need(s Source) (bytes int64, err error) {
+	const page = 4 << 10
+	end := int64(0) // of the last page that is counted
+	for e, err := range s.Extents() {
+		if err != nil {
+			return 0, err
+		}
+		last := (e.Off + e.Len + page - 1) / page * page
+		bytes += last - max(end, e.Off/page*page)
+		end = last
+	}
+	return bytes, nil
+}
 
 // Content is what becomes an image.
 type Content struct {

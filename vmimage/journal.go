@@ -115,6 +115,7 @@ type ledger struct {
 type entry struct {
 	At    time.Time `json:"at"`
 	Step  string    `json:"step"`
+	Disk  string    `json:"disk,omitempty"`  // of a step that is about one
 	Done  bool      `json:"done"`            // else it is about to begin
 	Begin *begin    `json:"begin,omitempty"` // of the step of that name
 }
@@ -133,23 +134,36 @@ type chain struct {
 	Disk    string `json:"disk"`
 	Base    string `json:"base"` // path
 	Format  string `json:"format"`
-	Overlay string `json:"overlay"` // path
+	Block   bool   `json:"block,omitempty"` // the base is a block device
+	Overlay string `json:"overlay"`         // path
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+// lockPatience is how long the lock of a file is waited for: a program that is being started by
+// this one has it for a moment after it was given up.
+const lockPatience = 500 * time.Millisecond
+
 // lock opens and locks the file of a machine. The caller closes it.
 func (j *Journal) lock(uuid string, log *slog.Logger) (*ledger, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
 	f, err := j.root.OpenFile(uuid+ledgerName, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
 	l := &ledger{journal: j, file: f, log: log}
-	if err := l.read(); err != nil {
+	err = l.lock()
+	if err == nil {
+		err = l.read()
+	}
+	if err != nil {
 		f.Close()
 		return nil, err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		f.Close()
+		return nil, fmt.Errorf("journal: %w", fs.ErrClosed)
 	}
 	j.open[l] = true
 	return l, nil
@@ -162,12 +176,21 @@ func (l *ledger) close() {
 	delete(l.journal.open, l)
 }
 
-func (l *ledger) read() error {
-	if err := filelock.TryLock(l.file); errors.Is(err, filelock.ErrLocked) {
-		return ErrLocked
-	} else if err != nil {
-		return fmt.Errorf("journal: lock %s: %w", l.file.Name(), err)
+func (l *ledger) lock() error {
+	for end := time.Now().Add(lockPatience); ; time.Sleep(lockPatience / 20) {
+		err := filelock.TryLock(l.file)
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, filelock.ErrLocked):
+			return fmt.Errorf("journal: lock %s: %w", l.file.Name(), err)
+		case !time.Now().Before(end):
+			return ErrLocked
+		}
 	}
+}
+
+func (l *ledger) read() error {
 	data, err := io.ReadAll(l.file)
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
@@ -229,16 +252,23 @@ func (l *ledger) write(e entry) error {
 
 // unsettled returns the begin that has no end; nil if there is none.
 func (l *ledger) unsettled() *begin {
-	var b *begin
-	for _, e := range l.entries {
-		switch e.Step {
-		case stepBegin:
-			b = e.Begin
-		case stepEnd:
-			b = nil
-		}
+	if end, _ := l.last(stepBegin, stepEnd); end.Step == stepEnd && end.Done {
+		return nil
 	}
-	return b
+	return l.newest()
+}
+
+// newest returns the last begin, whether it has an end or not; nil if there is none.
+func (l *ledger) newest() *begin {
+	e, _ := l.last(stepBegin)
+	return e.Begin
+}
+
+// late reports whether all is in order but that the guest may shut down yet, long after it was
+// asked to.
+func (l *ledger) late() bool {
+	end, ok := l.last(stepBegin, stepEnd)
+	return ok && end.Step == stepEnd && !end.Done
 }
 
 // last returns the last entry of any of the steps.
@@ -254,4 +284,14 @@ func (l *ledger) last(steps ...string) (entry, bool) {
 // did reports whether the step was completed.
 func (l *ledger) did(step string) bool {
 	return slices.ContainsFunc(l.entries, func(e entry) bool { return e.Step == step && e.Done })
+}
+
+// pivot reports whether the machine may write to the base of a disk again, and whether it is known to.
+func (l *ledger) pivot(disk string) (begun, done bool) {
+	for _, e := range l.entries {
+		if e.Step == stepPivot && e.Disk == disk {
+			begun, done = true, done || e.Done
+		}
+	}
+	return begun, done
 }

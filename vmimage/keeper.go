@@ -26,6 +26,13 @@ type Keeper struct {
 
 func (k *Keeper) share() float64 { return cmp.Or(k.Share, 0.5) }
 
+func (k *Keeper) stat(path string) (diskspace.Usage, error) {
+	if k.Space.Stat != nil {
+		return k.Space.Stat(path)
+	}
+	return diskspace.Stat(path)
+}
+
 // Room returns which images have to go, oldest first, so that what is needed fits: of
 // those that the policy lets go as they are now, no more than it takes. If all that may
 // go is not enough, the error says what is lacking, and is syscall.ENOSPC.

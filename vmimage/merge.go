@@ -14,74 +14,6 @@ import (
 // becomes ready.
 const maxPause = 30 * time.Second
 
-// chainState is what a disk consists of, by all who know: the description of the
-// machine as it runs and as it will be started, and the hypervisor itself.
-type chainState struct {
-	chain
-	live, inactive string
-	files          []string // none if the machine is off
-	job            *virt.BlockJob
-}
-
-func (c *chainState) overlaid() bool { return c.live == c.Overlay }
-
-// settled reports whether everybody says that the disk is what it was.
-func (c *chainState) settled() bool {
-	return c.live == c.Base && c.inactive == c.Base && c.job == nil && (len(c.files) == 0 || c.files[0] == c.Base)
-}
-
-func (j *job) domain(ctx context.Context, uuid string, inactive bool) (virt.Domain, error) {
-	xml, err := j.c.Host.XML(ctx, uuid, inactive)
-	if err != nil {
-		return virt.Domain{}, err
-	}
-	return virt.Parse(xml)
-}
-
-// chains asks what the disks of the machine consist of.
-func (j *job) chains(ctx context.Context) ([]chainState, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	live, err := j.domain(ctx, j.UUID, false)
-	if err != nil {
-		return nil, err
-	}
-	inactive, err := j.domain(ctx, j.UUID, true)
-	if err != nil {
-		return nil, err
-	}
-	m, err := j.c.Host.Machine(ctx, j.UUID)
-	if err != nil {
-		return nil, err
-	}
-	var chains []chainState
-	for _, d := range j.Disks {
-		c := chainState{chain: d, live: pathOf(live, d.Disk), inactive: pathOf(inactive, d.Disk)}
-		if m.State != virt.Off {
-			if c.files, err = j.c.Host.Files(ctx, j.UUID, d.Disk); err != nil {
-				return nil, fmt.Errorf("%s: %w", d.Disk, err)
-			}
-			job, err := j.c.Host.BlockJob(ctx, j.UUID, d.Disk)
-			if err == nil {
-				c.job = &job
-			} else if !errors.Is(err, virt.ErrNotFound) {
-				return nil, fmt.Errorf("%s: %w", d.Disk, err)
-			}
-		}
-		chains = append(chains, c)
-	}
-	return chains, nil
-}
-
-func pathOf(d virt.Domain, disk string) string {
-	for _, of := range d.Disks {
-		if of.Name == disk {
-			return of.Path
-		}
-	}
-	return ""
-}
-
 // merge is the way of a machine's overlays back into their bases.
 type merge struct {
 	*job
@@ -97,11 +29,19 @@ func (m *merge) pausing() bool { return m.paused && time.Since(m.since) < maxPau
 // are.
 func (m *merge) next(machine virt.Machine, chains []chainState) (*act, error) {
 	for _, c := range chains {
-		if c.settled() {
+		if machine.State == virt.Off {
+			if path, err := m.startsFrom(c); err != nil {
+				return nil, err
+			} else if path != c.inactive {
+				return m.describe(c, path), nil
+			}
+			continue
+		}
+		if _, merged := m.ledger.pivot(c.Disk); c.settled(merged) {
 			continue
 		}
 		call := func(step string, call func(ctx context.Context, uuid, disk string) error) *act {
-			return &act{step: step, do: func(ctx context.Context) error {
+			return &act{step: step, disk: c.Disk, do: func(ctx context.Context) error {
 				err := m.try(ctx, func(ctx context.Context, uuid string) error { return call(ctx, uuid, c.Disk) })
 				if err != nil {
 					return fmt.Errorf("%s of %s: %w", step, c.Disk, err)
@@ -110,10 +50,10 @@ func (m *merge) next(machine virt.Machine, chains []chainState) (*act, error) {
 			}}
 		}
 		switch {
-		case machine.State == virt.Off:
-			return nil, fmt.Errorf("%w: %s of a machine that is off is %s, not %s", errGiveUp, c.Disk, c.inactive, c.Base)
 		case c.live != c.Overlay && c.live != c.Base:
-			return nil, fmt.Errorf("%w: somebody made %s of the machine %s, which is neither %s nor its overlay", errGiveUp, c.Disk, c.live, c.Base)
+			return nil, m.strayed(c, c.live)
+		case !there(c.Base):
+			return nil, m.missing(c, c.Base)
 		case c.job != nil && !c.job.Commit:
 			return nil, fmt.Errorf("%s: %w", c.Disk, virt.ErrBusy)
 		case c.job != nil && c.job.Ready && machine.State == virt.Running && !m.deaf:
@@ -132,6 +72,8 @@ func (m *merge) next(machine virt.Machine, chains []chainState) (*act, error) {
 			}), nil
 		case c.job != nil:
 			return m.await(c), nil
+		case c.live == c.Base && c.inactive == c.Overlay && len(c.files) > 0 && c.files[0] == c.Base:
+			return m.describe(c, c.Base), nil
 		case c.live == c.Base || len(c.files) < 2 || c.files[0] != c.Overlay || c.files[1] != c.Base:
 			return nil, fmt.Errorf("%s: the hypervisor has %v, the description %s, and %s once it is started again", c.Disk, c.files, c.live, c.inactive)
 		}
@@ -155,7 +97,7 @@ func (m *merge) await(c chainState) *act {
 	}
 	switch {
 	case m.paused && !m.pausing():
-		return &act{step: stepAbort, do: func(ctx context.Context) error {
+		return &act{step: stepAbort, disk: c.Disk, do: func(ctx context.Context) error {
 			err := m.try(ctx, func(ctx context.Context, uuid string) error { return m.c.Host.AbortBlockJob(ctx, uuid, c.Disk) })
 			return errors.Join(fmt.Errorf("%w: the commit of %s was not ready although the guest was held for %v", errGiveUp, c.Disk, maxPause), err)
 		}}

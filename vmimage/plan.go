@@ -54,7 +54,8 @@ type Planned struct {
 type PlannedDisk struct {
 	Name, Path, Format string
 	Size               int64 // as the guest sees it, in bytes
-	Allocated          int64 // of it what its file takes
+	Allocated          int64 // of it what its file takes, or an image of it, whichever is more
+	Block              bool  // it is a block device, not a file
 }
 
 // Bytes is how much of a machine is read.
@@ -80,6 +81,10 @@ func (e *Engine) Plan(ctx context.Context) (*Plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("vmimage: machines: %w", err)
 	}
+	users, err := e.users(ctx, machines)
+	if err != nil {
+		return nil, fmt.Errorf("vmimage: %w", err)
+	}
 	images, err := e.c.Target.Images(ctx)
 	if err != nil && len(images) == 0 {
 		return nil, fmt.Errorf("vmimage: images: %w", err)
@@ -96,6 +101,8 @@ func (e *Engine) Plan(ctx context.Context) (*Plan, error) {
 		} else if err := e.plan(ctx, machines[i], &p); errors.Is(err, virt.ErrLost) {
 			return nil, fmt.Errorf("vmimage: %s: %w", config.Name, err)
 		} else if err != nil {
+			p.Refused = err.Error()
+		} else if err := unshared(p, users); err != nil {
 			p.Refused = err.Error()
 		}
 		for _, i := range images {
@@ -136,6 +143,8 @@ func (e *Engine) plan(ctx context.Context, m virt.Machine, p *Planned) (err erro
 		return errors.New("it is transient: shut down, it would be gone")
 	case p.Mode != Cold && p.Mode != Live:
 		return fmt.Errorf("there is no mode %d", p.Mode)
+	case p.Mode == Cold && m.State == virt.Running && now.OnPoweroff != "" && now.OnPoweroff != "destroy":
+		return fmt.Errorf("its on_poweroff is %s, so that it does not stay off when its guest shuts down: make that destroy, or take it live", now.OnPoweroff)
 	}
 	if l, err := e.lockOf(ctx, m.UUID); err != nil {
 		return err
@@ -167,8 +176,12 @@ func (e *Engine) plan(ctx context.Context, m virt.Machine, p *Planned) (err erro
 		if d.Job {
 			return fmt.Errorf("disk %s has a block job", d.Name)
 		}
-		if m.State == virt.Running && pathOf(p.Domain, d.Name) != d.Path {
-			return fmt.Errorf("disk %s is %s, and will be %s when it is started again", d.Name, d.Path, pathOf(p.Domain, d.Name))
+		next := pathOf(p.Domain, d.Name)
+		if next == "" {
+			return fmt.Errorf("disk %s was added while it runs and will be gone when it is started again: add it to the lasting description too, or detach it", d.Name)
+		}
+		if next != d.Path {
+			return fmt.Errorf("disk %s is %s, and will be %s when it is started again", d.Name, d.Path, next)
 		}
 		if d.Type != "file" && m.State == virt.Running && e.c.Overlays == "" {
 			return fmt.Errorf("disk %s is %s, beside which there is no place for its overlay: a folder for overlays is needed", d.Name, d.Path)
@@ -179,11 +192,11 @@ func (e *Engine) plan(ctx context.Context, m virt.Machine, p *Planned) (err erro
 		if err := isFolder(e.overlays(PlannedDisk{Path: d.Path})); err != nil && m.State == virt.Running {
 			return fmt.Errorf("the overlay of disk %s: %w", d.Name, err)
 		}
-		info, err := e.measure(ctx, m.UUID, d)
+		info, err := e.measure(ctx, m, d)
 		if err != nil {
 			return fmt.Errorf("disk %s: %w", d.Name, err)
 		}
-		p.Disks = append(p.Disks, PlannedDisk{d.Name, d.Path, d.Format, info.Capacity, info.Allocation})
+		p.Disks = append(p.Disks, PlannedDisk{d.Name, d.Path, d.Format, info.Capacity, info.Allocation, d.Type == "block"})
 	}
 	if len(p.Disks) == 0 {
 		return errors.New("it has no disk that can be imaged")
@@ -200,18 +213,28 @@ func isFolder(name string) error {
 	return err
 }
 
-// measure returns the size of a disk and how much of it holds data. It opens the disk,
-// so that one that cannot be read is refused before anything is touched, and reads
-// nothing of it: it may be written to.
-func (e *Engine) measure(ctx context.Context, uuid string, d virt.Disk) (virt.BlockInfo, error) {
+// measure returns the size of a disk and how much an image of it takes, which is more than its
+// file where that is compressed, shared, or has another beneath it. It opens the disk, so
+// that one that cannot be read is refused before anything is touched, and reads where its data
+// are, not the data. A machine that runs may change that meanwhile: then it may be all.
+func (e *Engine) measure(ctx context.Context, m virt.Machine, d virt.Disk) (virt.BlockInfo, error) {
+	running := m.State == virt.Running
+	need := int64(0)
 	s, err := e.c.Open(d.Path, d.Format)
-	if err != nil {
+	if err == nil {
+		need, err = Need(s)
+		if err != nil && running {
+			need, err = s.Size(), nil
+		}
+		err = errors.Join(err, s.Close())
+	}
+	// QEMU closes the disk of a machine that runs when it is shut down, and when it gets an overlay.
+	if err != nil && !(running && errors.Is(err, ErrUnclosed)) {
 		return virt.BlockInfo{}, err
 	}
-	if err := s.Close(); err != nil {
-		return virt.BlockInfo{}, err
-	}
-	return e.c.Host.BlockInfo(ctx, uuid, d.Name)
+	info, err := e.c.Host.BlockInfo(ctx, m.UUID, d.Name)
+	info.Allocation = max(info.Allocation, need)
+	return info, err
 }
 
 // forecast fills in what the images that are there say.

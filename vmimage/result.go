@@ -14,10 +14,11 @@ type Result struct {
 	Machine    string
 	Start, End time.Time
 
-	Image   Image    // the new one, verified; zero if there is none
-	Removed []Image  // as the policy says
-	Settled []string // what was put in order after a run that did not end
-	Notes   []string // what to look at, a line each
+	Image    Image    // the new one, verified; zero if there is none
+	MadeRoom []Image  // removed before anything was begun, so that there is room
+	Removed  []Image  // once there was a new one, as the policy says
+	Settled  []string // what was put in order after a run that did not end
+	Notes    []string // what to look at, a line each
 
 	// Err is why there is no image, or what could not be put in order: a
 	// [*RestartError] if the machine does not run.
@@ -29,9 +30,18 @@ func join(results []Result, r Result) []Result {
 	for i := range results {
 		if old := &results[i]; old.Machine == r.Machine {
 			r.Start = old.Start
+			if r.Image.ID == "" {
+				r.Image = old.Image
+			}
+			r.MadeRoom = append(old.MadeRoom, r.MadeRoom...)
+			r.Removed = append(old.Removed, r.Removed...)
 			r.Settled = append(old.Settled, r.Settled...)
 			r.Notes = append(old.Notes, r.Notes...)
-			r.Err = errors.Join(old.Err, r.Err)
+			if old.Err != nil && r.Err != nil {
+				r.Err = errors.Join(old.Err, r.Err)
+			} else if old.Err != nil {
+				r.Err = old.Err
+			}
 			*old = r
 			return results
 		}
@@ -59,6 +69,9 @@ func (r Result) Job() report.Job {
 			job.Notes = append(job.Notes, fmt.Sprintf("down for %v, of which its guest took %v to shut down; then it booted",
 				i.Down.Round(100*time.Millisecond), i.Shutdown.Round(100*time.Millisecond)))
 		}
+	}
+	for _, i := range r.MadeRoom {
+		job.Notes = append(job.Notes, fmt.Sprintf("removed image %s, %s, to make room", i.ID, units.Bytes(i.Allocated())))
 	}
 	for _, i := range r.Removed {
 		job.Notes = append(job.Notes, fmt.Sprintf("removed image %s, %s", i.ID, units.Bytes(i.Allocated())))

@@ -17,6 +17,7 @@ import (
 // nothing is to be done but to wait and to look again.
 type act struct {
 	step string
+	disk string // that it is about; "" for the machine as a whole
 	do   func(ctx context.Context) error
 	wait time.Duration
 }
@@ -41,7 +42,7 @@ func (j *job) settle(ctx context.Context) error {
 			answered = time.Now()
 		}
 		if err == nil && a == nil {
-			return j.ledger.write(entry{At: j.now(), Step: stepEnd, Done: true})
+			return j.ledger.write(entry{At: j.now(), Step: stepEnd, Done: !j.asked()})
 		}
 		step := "look"
 		if err == nil {
@@ -49,9 +50,9 @@ func (j *job) settle(ctx context.Context) error {
 				_ = sleep(ctx, a.wait)
 				continue
 			}
-			j.tell(entry{At: j.now(), Step: step})
+			j.tell(entry{At: j.now(), Step: step, Disk: a.disk})
 			if err = a.do(ctx); err == nil {
-				j.tell(entry{At: j.now(), Step: step, Done: true})
+				j.tell(entry{At: j.now(), Step: step, Disk: a.disk, Done: true})
 			}
 		}
 		if errors.Is(err, virt.ErrLost) {
@@ -122,7 +123,11 @@ var errGiveUp = errors.New("this needs a person")
 // order.
 func (j *job) next(ctx context.Context, merge *merge) (*act, error) {
 	m, err := j.look(ctx)
-	if errors.Is(err, virt.ErrNotFound) && !j.overlaysThere() {
+	if errors.Is(err, virt.ErrNotFound) {
+		if left := j.overlaysThere(); len(left) > 0 {
+			return nil, fmt.Errorf("%w: the host does not know the machine any more, and %v hold what it wrote since %s: define it again and recover, or remove them if they are of no use",
+				errGiveUp, left, j.Image)
+		}
 		j.note("the host does not know the machine any more")
 		return nil, nil
 	}
@@ -140,14 +145,8 @@ func (j *job) next(ctx context.Context, merge *merge) (*act, error) {
 	if freeze, ok := j.ledger.last(stepFreeze, stepThaw); ok && !(freeze.Step == stepThaw && freeze.Done) && m.State == virt.Running {
 		return call(stepThaw, j.thaw), nil
 	}
-	if j.Ran && m.State == virt.Off {
-		return call(stepRestart, func(ctx context.Context, uuid string) error {
-			err := j.c.Host.Start(ctx, uuid, false)
-			if errors.Is(err, virt.ErrState) {
-				return nil // somebody else was faster
-			}
-			return err
-		}), nil
+	if m.State == virt.Running && j.held() {
+		j.release()
 	}
 	if m.State == virt.Paused && j.held() && !merge.pausing() {
 		return call(stepResume, j.c.Host.Resume), nil
@@ -165,6 +164,16 @@ func (j *job) next(ctx context.Context, merge *merge) (*act, error) {
 	if a, err := merge.next(m, chains); a != nil || err != nil {
 		return a, err
 	}
+	if j.Ran && m.State == virt.Off {
+		asked := j.asked()
+		return call(stepRestart, func(ctx context.Context, uuid string) error {
+			err := j.restart(ctx, uuid)
+			if err == nil && asked {
+				j.note(shutDownLate)
+			}
+			return err
+		}), nil
+	}
 	if j.Ran && m.State == virt.Stalled || m.State == virt.Paused && j.held() {
 		return call(stepResume, j.c.Host.Resume), nil
 	}
@@ -177,7 +186,7 @@ func (j *job) next(ctx context.Context, merge *merge) (*act, error) {
 	if locked, err := j.lockedByUs(ctx); err != nil || locked {
 		return &act{step: stepUnlock, do: j.unlockMachine}, err
 	}
-	if j.Ran && j.late() {
+	if j.awaited() {
 		return &act{wait: time.Second}, nil
 	}
 	return nil, nil
@@ -186,34 +195,47 @@ func (j *job) next(ctx context.Context, merge *merge) (*act, error) {
 // held reports whether a machine that is held may be so by us.
 func (j *job) held() bool {
 	e, ok := j.ledger.last(stepStart, stepSuspend, stepResume)
-	return j.ledger.damaged || ok && !(e.Step == stepResume && e.Done)
+	return j.ledger.damaged && !j.released || ok && !(e.Step == stepResume && e.Done)
 }
 
-// overlaysThere reports whether there may be a file of an overlay.
-func (j *job) overlaysThere() bool {
+// release writes down that the machine is not held by us, whoever let it go: should it be held
+// later, then by somebody else.
+func (j *job) release() {
+	j.tell(entry{At: j.now(), Step: stepResume, Done: true})
+	j.released = true
+}
+
+const shutDownLate = "the guest shut down after all, too late for its image, and was started again"
+
+// restart starts the machine, if somebody else was not faster.
+func (j *job) restart(ctx context.Context, uuid string) error {
+	err := j.c.Host.Start(ctx, uuid, false)
+	if errors.Is(err, virt.ErrState) {
+		return nil
+	}
+	return err
+}
+
+// overlaysThere are the overlays of which there may be a file.
+func (j *job) overlaysThere() (left []string) {
 	for _, d := range j.Disks {
-		if _, err := os.Lstat(d.Overlay); !errors.Is(err, fs.ErrNotExist) {
-			return true
+		if there(d.Overlay) {
+			left = append(left, d.Overlay)
 		}
 	}
-	return false
+	return left
 }
 
 // leftovers returns the removal of overlays that are there and that nothing uses.
 func (j *job) leftovers(ctx context.Context, m virt.Machine) (*act, error) {
-	var left []string
-	for _, d := range j.Disks {
-		if _, err := os.Lstat(d.Overlay); err == nil {
-			left = append(left, d.Overlay)
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-	}
+	left := j.overlaysThere()
 	if len(left) == 0 {
 		return nil, nil
 	}
-	if _, merged := j.ledger.last(stepPivot); !merged && j.ledger.did(stepSnapshot) {
-		return nil, fmt.Errorf("%w: nobody names the overlays %v any more, and they hold what the machine wrote since %s; if that was merged by hand, remove them", errGiveUp, left, j.Image)
+	for _, d := range j.Disks {
+		if pivoting, _ := j.ledger.pivot(d.Disk); !pivoting && j.ledger.did(stepSnapshot) && there(d.Overlay) {
+			return nil, fmt.Errorf("%w: nobody names overlay %s of disk %s any more, and it holds what the machine wrote since %s: if that was merged by hand, remove it", errGiveUp, d.Overlay, d.Disk, j.Image)
+		}
 	}
 	used, err := j.inUse(ctx, m)
 	if err != nil {

@@ -57,12 +57,18 @@ func (j *job) shutdown(ctx context.Context, agent bool) (off bool, err error) {
 	}
 }
 
-// late reports whether the guest was asked to shut down and did not in its time, so
-// that it may do so yet: for as long again. If the clock was set back meanwhile, that is
-// counted from when the machine began to be put in order.
-func (j *job) late() bool {
+// asked reports whether the guest was asked to shut down and did not in its time, so that it may
+// do so yet.
+func (j *job) asked() bool {
 	e, ok := j.ledger.last(stepShutdown, stepRestart)
-	return ok && e.Step == stepShutdown && !e.Done && e.At.Add(2*j.config.shutdown()).After(j.now()) &&
+	return j.Ran && ok && e.Step == stepShutdown && !e.Done
+}
+
+// awaited reports whether that is waited for: for as long again as the guest had. If the clock
+// was set back meanwhile, that is counted from when the machine began to be put in order.
+func (j *job) awaited() bool {
+	e, _ := j.ledger.last(stepShutdown)
+	return j.asked() && e.At.Add(2*j.config.shutdown()).After(j.now()) &&
 		(j.settling.IsZero() || time.Since(j.settling) < 2*j.config.shutdown())
 }
 

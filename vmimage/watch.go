@@ -3,11 +3,9 @@ package vmimage
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"sync"
 	"time"
 
-	"github.com/obskeep/obskeep/diskspace"
 	"github.com/obskeep/obskeep/vmimage/virt"
 )
 
@@ -27,7 +25,7 @@ func (j *job) watch(ctx context.Context) (watched context.Context, stop func()) 
 	if !j.Ran {
 		return watched, stop
 	}
-	late := j.late()
+	asked := j.asked()
 	hint := make(chan struct{}, 1)
 	done.Go(func() {
 		// Events are hints: they only make the next look come sooner.
@@ -49,10 +47,11 @@ func (j *job) watch(ctx context.Context) (watched context.Context, stop func()) 
 				cancel(errStalled)
 			case m.State == virt.Running && !j.mergeable(watched):
 				cancel(errNoRoom)
-			case m.State == virt.Off && late:
-				j.log.Warn("the guest shut down too late; it is started again")
-				if err := j.try(watched, func(ctx context.Context, uuid string) error { return j.c.Host.Start(ctx, uuid, false) }); err != nil {
+			case m.State == virt.Off && asked:
+				if err := j.startOverlaid(watched); err != nil {
 					j.log.Warn("start", "err", err)
+				} else {
+					j.note(shutDownLate)
 				}
 			}
 			select {
@@ -65,21 +64,40 @@ func (j *job) watch(ctx context.Context) (watched context.Context, stop func()) 
 	return watched, stop
 }
 
-// mergeable reports whether the volume of each disk has room for all that its overlay
-// holds, and a quarter more. What cannot be told does not end an image.
-func (j *job) mergeable(ctx context.Context) bool {
-	stat := j.c.Space.Stat
-	if stat == nil {
-		stat = diskspace.Stat
+// startOverlaid starts the machine from its overlays.
+func (j *job) startOverlaid(ctx context.Context) error {
+	chains, err := j.chains(ctx)
+	if err != nil {
+		return err
 	}
+	for _, c := range chains {
+		switch c.inactive {
+		case c.Overlay:
+		case c.Base:
+			if err := j.describe(c, c.Overlay).do(ctx); err != nil {
+				return err
+			}
+		default:
+			return j.strayed(c, c.inactive)
+		}
+	}
+	return j.try(ctx, j.restart)
+}
+
+// mergeable reports whether the volume of each disk has room for all that its overlay
+// holds, and a quarter more. A block device does not grow. What cannot be told does not end an image.
+func (j *job) mergeable(ctx context.Context) bool {
 	for _, d := range j.Disks {
+		if d.Block {
+			continue
+		}
 		ctx, cancel := context.WithTimeout(ctx, callTimeout)
 		info, err := j.c.Host.BlockInfo(ctx, j.UUID, d.Disk)
 		cancel()
 		if err != nil {
 			continue
 		}
-		usage, err := stat(filepath.Dir(d.Base))
+		usage, err := j.c.stat(d.Base) // of the volume that it is on, if it is a link
 		if err == nil && usage.Avail < uint64(info.Allocation+info.Allocation/4) {
 			return false
 		}

@@ -15,6 +15,7 @@ type Domain struct {
 
 	NVRAM       string   // path of the UEFI variables; "" for none
 	TPM         bool     // an emulated TPM, whose state is on the host
+	OnPoweroff  string   // what is done when the guest powers off, such as "destroy"; "" for what the host does by itself
 	HostDevices []string // passed through from the host, such as "pci 0000:03:00.0"
 	Agent       bool     // it has the channel of the guest's agent
 }
@@ -62,6 +63,8 @@ func parse(xml []byte) (Domain, *element, error) {
 		Name:  root.first("name").text,
 		UUID:  strings.ToLower(strings.TrimSpace(root.first("uuid").text)),
 		NVRAM: nvram(root.first("os", "nvram")),
+
+		OnPoweroff: strings.TrimSpace(root.first("on_poweroff").text),
 	}
 	for _, e := range root.all("devices", "disk") {
 		d.Disks = append(d.Disks, disk(e))

@@ -22,6 +22,7 @@ const running = `<domain type='kvm' id='7' xmlns:qemu='http://libvirt.org/schema
     <loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE.fd</loader>
     <nvram template='/usr/share/OVMF/OVMF_VARS.fd'>/var/lib/libvirt/qemu/nvram/web_VARS.fd</nvram>
   </os>
+  <on_poweroff>restart</on_poweroff>
   <devices>
     <disk type='file' device='disk'>
       <driver name='qemu' type='qcow2'/>
@@ -77,7 +78,7 @@ func TestParse_TellsWhatAnImageHolds(t *testing.T) {
 	require.NoError(t, err)
 	want := virt.Domain{
 		Name: "web & mail", UUID: "0d0b9f6e-1111-4222-8333-444455556666",
-		NVRAM: "/var/lib/libvirt/qemu/nvram/web_VARS.fd", TPM: true, Agent: true,
+		NVRAM: "/var/lib/libvirt/qemu/nvram/web_VARS.fd", TPM: true, Agent: true, OnPoweroff: "restart",
 		HostDevices: []string{"usb 1234:beef", "mdev c2177883-f1bb-47f0-914d-32a22e3a8804", "scsi scsi_host0 0:0:0", "pci 0000:06:00.1", "nvdimm /img/nvdimm"},
 		Disks: []virt.Disk{
 			{Name: "vda", Device: "disk", Type: "file", Path: "/img/vda.over", Format: "qcow2", Backing: []string{"/img/vda.img", "/dev/vg/base"}, Job: true, Ready: true},

@@ -20,13 +20,34 @@ type Changes struct {
 	// a machine must not share those of the original.
 	NVRAM string
 
-	// Disks are the new paths of disks, by target. Each becomes a raw file with
-	// nothing beneath it.
-	Disks map[string]string
+	// Disks are what disks consist of, by target. Of files beneath them nothing else is
+	// said any more.
+	Disks map[string]Source
 
 	// MACs drops the addresses of the network interfaces, for the host to make
 	// new ones.
 	MACs bool
+}
+
+// Source is what a disk consists of.
+type Source struct {
+	Path   string
+	Format string // such as "qcow2"; "" means "raw"
+	Block  bool   // it is a block device, else a file
+
+	// Beneath is the file directly beneath it, which libvirt takes out of the description once it
+	// is merged; nil says nothing of it.
+	Beneath *Source
+}
+
+func (s Source) format() string { return cmp.Or(s.Format, "raw") }
+
+// kind is the type that libvirt calls it by, and the attribute that names its path.
+func (s Source) kind() (kind, attribute string) {
+	if s.Block {
+		return "block", "dev"
+	}
+	return "file", "file"
 }
 
 // Edit makes changes to the XML of a machine. All else stays byte for byte. What it
@@ -104,7 +125,7 @@ func (e *editor) done() ([]byte, error) {
 	if e.err != nil {
 		return nil, e.err
 	}
-	slices.SortFunc(e.pieces, func(a, b piece) int { return cmp.Compare(a.from, b.from) })
+	slices.SortStableFunc(e.pieces, func(a, b piece) int { return cmp.Compare(a.from, b.from) })
 	var out []byte
 	at := 0
 	for _, p := range e.pieces {
@@ -174,7 +195,7 @@ func (e *editor) setNVRAM(root *element, path string) {
 	}
 }
 
-func (e *editor) setDisk(root *element, name, path string) {
+func (e *editor) setDisk(root *element, name string, to Source) {
 	var found []*element
 	for _, d := range root.all("devices", "disk") {
 		if d.first("target").attr("dev") == name {
@@ -199,18 +220,27 @@ func (e *editor) setDisk(root *element, name, path string) {
 		e.fail("disk %s is %s", name, d.Special)
 		return
 	}
-	attribute := "file"
-	if d.Type == "block" {
-		attribute = "dev"
-		e.setAttribute(in, "type", "type", "file")
+	_, old := Source{Block: d.Type == "block"}.kind()
+	kind, attribute := to.kind()
+	if d.Type != kind {
+		e.setAttribute(in, "type", "type", kind)
 	}
-	e.setAttribute(source[0], attribute, "file", path)
+	e.setAttribute(source[0], old, attribute, to.Path)
 	// Without a driver or its type libvirt takes a file for a raw one.
-	if d.Format != "" && d.Format != "raw" {
-		e.setAttribute(driver[0], "type", "type", "raw")
+	if cmp.Or(d.Format, "raw") != to.format() {
+		if len(driver) == 0 {
+			e.fail("disk %s has no driver, so that its format cannot be said", name)
+			return
+		}
+		e.setAttribute(driver[0], "type", "type", to.format())
+	}
+	if b := to.Beneath; b != nil {
+		kind, attribute := b.kind()
+		e.replace(source[0].end, source[0].end, fmt.Sprintf("<backingStore type='%s'><format type='%s'/><source %s='%s'/></backingStore>",
+			kind, e.escaped(b.format()), attribute, e.escaped(b.Path)))
 	}
 	for _, beneath := range in.all("backingStore") {
-		if beneath.mixed {
+		if beneath.mixed || to.Beneath != nil {
 			e.replace(beneath.start, beneath.end, "")
 		}
 	}
@@ -227,10 +257,15 @@ func check(edited []byte, c Changes) error {
 		(c.UUID == "" || d.UUID == strings.ToLower(c.UUID)) &&
 		(c.NVRAM == "" || d.NVRAM == c.NVRAM) &&
 		(!c.MACs || !root.has("devices", "interface", "mac"))
-	for name, path := range c.Disks {
+	for name, to := range c.Disks {
+		kind, _ := to.kind()
 		i := slices.IndexFunc(d.Disks, func(d Disk) bool { return d.Name == name })
-		ok = ok && i >= 0 && d.Disks[i].Path == path && d.Disks[i].Type == "file" &&
-			cmp.Or(d.Disks[i].Format, "raw") == "raw" && len(d.Disks[i].Backing) == 0
+		var beneath []string
+		if to.Beneath != nil {
+			beneath = []string{to.Beneath.Path}
+		}
+		ok = ok && i >= 0 && d.Disks[i].Path == to.Path && d.Disks[i].Type == kind &&
+			cmp.Or(d.Disks[i].Format, "raw") == to.format() && slices.Equal(d.Disks[i].Backing, beneath)
 	}
 	if !ok {
 		return errors.New("it does not say what was asked for afterwards")

@@ -47,7 +47,7 @@ const odd = "<?xml version=\"1.0\" encoding='UTF-8'?>\r\n" +
 
 var all = virt.Changes{
 	Name: "web01 <copy> & \"more\"", UUID: "aaaaaaaa-1111-4222-8333-444455556666", NVRAM: "/vars/copy.fd", MACs: true,
-	Disks: map[string]string{"vda": "/new/a & b.img", "vdb": "/new/b", "vdc": "/new/'c'"},
+	Disks: map[string]virt.Source{"vda": {Path: "/new/a & b.img"}, "vdb": {Path: "/new/b"}, "vdc": {Path: "/new/'c'"}},
 }
 
 // Edit changes what is asked for and leaves every other byte as it is.
@@ -83,8 +83,8 @@ func TestEdit_MakesEachChangeAlone(t *testing.T) {
 	t.Parallel()
 	got := []byte(odd)
 	for _, c := range []virt.Changes{
-		{}, {UUID: all.UUID}, {MACs: true}, {Disks: map[string]string{"vdc": all.Disks["vdc"]}}, {Name: all.Name},
-		{Disks: map[string]string{"vda": all.Disks["vda"], "vdb": all.Disks["vdb"]}}, {NVRAM: all.NVRAM},
+		{}, {UUID: all.UUID}, {MACs: true}, {Disks: map[string]virt.Source{"vdc": all.Disks["vdc"]}}, {Name: all.Name},
+		{Disks: map[string]virt.Source{"vda": all.Disks["vda"], "vdb": all.Disks["vdb"]}}, {NVRAM: all.NVRAM},
 	} {
 		var err error
 		got, err = virt.Edit(got, c)
@@ -98,7 +98,7 @@ func TestEdit_MakesEachChangeAlone(t *testing.T) {
 // Edit refuses what it would have to guess.
 func TestEdit_RefusesInsteadOfGuessing(t *testing.T) {
 	t.Parallel()
-	to := map[string]string{"vda": "/new"}
+	to := map[string]virt.Source{"vda": {Path: "/new"}}
 	disk := func(inside string) string {
 		return "<domain><name>a</name><uuid>b</uuid><devices>" + inside + "</devices></domain>"
 	}
@@ -106,7 +106,7 @@ func TestEdit_RefusesInsteadOfGuessing(t *testing.T) {
 		rule, xml string
 		changes   virt.Changes
 	}{
-		{"no such disk", odd, virt.Changes{Disks: map[string]string{"vdz": "/new"}}},
+		{"no such disk", odd, virt.Changes{Disks: map[string]virt.Source{"vdz": {Path: "/new"}}}},
 		{"a disk without a file", disk("<disk type='file'><target dev='vda'/></disk>"), virt.Changes{Disks: to}},
 		{"a network disk", disk("<disk type='network'><source name='/a'/><target dev='vda'/></disk>"), virt.Changes{Disks: to}},
 		{"two disks of one name", disk(strings.Repeat("<disk type='file'><source file='/a'/><target dev='vda'/></disk>", 2)), virt.Changes{Disks: to}},
@@ -122,13 +122,35 @@ func TestEdit_RefusesInsteadOfGuessing(t *testing.T) {
 		{"UEFI variables on the network", "<domain><name>a</name><os><nvram type='network'><source file='b'/></nvram></os></domain>", virt.Changes{NVRAM: "/new"}},
 		{"a name that XML cannot hold", odd, virt.Changes{Name: "a\x00b"}},
 		{"a name with space around it", odd, virt.Changes{Name: "a\n"}},
-		{"no path", odd, virt.Changes{Disks: map[string]string{"vda": ""}}},
+		{"a format with no place for it", disk("<disk type='file'><source file='/a'/><target dev='vda'/></disk>"), virt.Changes{Disks: map[string]virt.Source{"vda": {Path: "/new", Format: "qcow2"}}}},
+		{"no path", odd, virt.Changes{Disks: map[string]virt.Source{"vda": {}}}},
 		{"half a document", odd[:len(odd)/2], virt.Changes{}},
 	} {
 		got, err := virt.Edit([]byte(row.xml), row.changes)
 		require.Error(t, err, row.rule)
 		require.Nil(t, got, row.rule)
 	}
+}
+
+// A disk that is given another file and then its own again is described as before, byte for
+// byte, whether that is a file or a block device.
+func TestEdit_PutsBackWhatADiskWas(t *testing.T) {
+	t.Parallel()
+	machine := strings.Replace(odd, "<backingStore type='file'><format type='raw'/><source file='/img/base'/><backingStore/></backingStore>", "", 1)
+	overlaid, err := virt.Edit([]byte(machine), virt.Changes{Disks: map[string]virt.Source{
+		"vda": {Path: "/o/vda", Format: "raw"},
+		"vdb": {Path: "/o/vdb", Format: "qcow2", Beneath: &virt.Source{Path: "/dev/vg/b", Block: true}},
+	}})
+	require.NoError(t, err)
+	d, err := virt.Parse(overlaid)
+	require.NoError(t, err)
+	require.Equal(t, virt.Disk{Name: "vdb", Device: "disk", Type: "file", Path: "/o/vdb", Format: "qcow2", Backing: []string{"/dev/vg/b"}}, d.Disks[1])
+	back, err := virt.Edit(overlaid, virt.Changes{Disks: map[string]virt.Source{
+		"vda": {Path: "/img/vda.qcow2", Format: "qcow2"}, "vdb": {Path: "/dev/vg/b", Block: true},
+	}})
+	require.NoError(t, err)
+	// One that said that nothing is beneath it need not say so again.
+	require.Equal(t, strings.Replace(machine, "b'/><backingStore/>", "b'/>", 1), string(back))
 }
 
 func FuzzEdit_WithoutChangesReturnsItsInput(f *testing.F) {
@@ -147,7 +169,7 @@ func FuzzEdit_SaysWhatItWasAskedFor(f *testing.F) {
 		f.Add([]byte(seed), "name", "uuid", "vda", "/new/path")
 	}
 	f.Fuzz(func(t *testing.T, doc []byte, name, uuid, disk, path string) {
-		got, err := virt.Edit(doc, virt.Changes{Name: name, UUID: uuid, MACs: true, Disks: map[string]string{disk: path}})
+		got, err := virt.Edit(doc, virt.Changes{Name: name, UUID: uuid, MACs: true, Disks: map[string]virt.Source{disk: {Path: path}}})
 		if err != nil {
 			return
 		}
@@ -161,7 +183,7 @@ func FuzzEdit_SaysWhatItWasAskedFor(f *testing.F) {
 				require.Equal(t, path, of.Path)
 			}
 		}
-		again, err := virt.Edit(got, virt.Changes{Name: name, UUID: uuid, MACs: true, Disks: map[string]string{disk: path}})
+		again, err := virt.Edit(got, virt.Changes{Name: name, UUID: uuid, MACs: true, Disks: map[string]virt.Source{disk: {Path: path}}})
 		require.NoError(t, err)
 		require.Equal(t, string(got), string(again))
 	})

@@ -57,7 +57,7 @@ func ExampleEdit() {
 		Name:  "web01-copy",
 		UUID:  "7f1c2b5e-2222-4333-8444-555566667777",
 		MACs:  true,
-		Disks: map[string]string{"vda": "/restored/vda.img"},
+		Disks: map[string]virt.Source{"vda": {Path: "/restored/vda.img"}},
 	})
 	if err != nil {
 		fmt.Println(err)

@@ -56,6 +56,17 @@ func describe(doc []byte) (description, metadata, error) {
 	return d, meta, nil
 }
 
+// without is the description without a disk.
+func (d *description) without(disk string) description {
+	s := d.spots[slices.IndexFunc(d.domain.Disks, func(k virt.Disk) bool { return k.Name == disk })]
+	rest, _, err := describe(slices.Concat(d.text[:s.from], d.text[s.to:]))
+	must(err)
+	for name := range rest.top {
+		rest.top[name] = d.top[name]
+	}
+	return rest
+}
+
 // find is where the elements of a path lie.
 func find(doc []byte, path string) (spots []spot, err error) {
 	d := xml.NewDecoder(bytes.NewReader(doc))
@@ -93,13 +104,21 @@ func find(doc []byte, path string) (spots []spot, err error) {
 }
 
 var (
-	driverType = regexp.MustCompile(`(<driver\b[^>]*\stype=)(?:'[^']*'|"[^"]*")`)
-	sourceFile = regexp.MustCompile(`(<source\b[^>]*\s)(?:file|dev)=(?:'[^']*'|"[^"]*")`)
-	diskType   = regexp.MustCompile(`^(<disk\b[^>]*\stype=)(?:'[^']*'|"[^"]*")`)
+	driverType   = regexp.MustCompile(`(<driver\b[^>]*\stype=)(?:'[^']*'|"[^"]*")`)
+	sourceFile   = regexp.MustCompile(`(<source\b[^>]*\s)(?:file|dev)=(?:'[^']*'|"[^"]*")`)
+	backingStore = regexp.MustCompile(`(?s)<backingStore\b[^/>]*>.*?</backingStore>`)
+	diskType     = regexp.MustCompile(`^(<disk\b[^>]*\stype=)(?:'[^']*'|"[^"]*")`)
 )
 
 // render is the description as the host tells it.
 func (m *machine) render(d *description) []byte {
+	text := m.text(d)
+	end := bytes.LastIndex(text, []byte("</domain>"))
+	return slices.Concat(text[:end], m.meta.render(), text[end:])
+}
+
+// text is that without metadata.
+func (m *machine) text(d *description) []byte {
 	live := d == &m.live
 	var out []byte
 	at := 0
@@ -107,8 +126,15 @@ func (m *machine) render(d *description) []byte {
 		s := d.spots[i]
 		text := d.text[s.from:s.to]
 		top := d.top[disk.Name]
+		if live || top != disk.Path {
+			text = backingStore.ReplaceAll(text, nil)
+		}
 		if top != disk.Path {
-			text = driverType.ReplaceAll(text, []byte("${1}'qcow2'"))
+			format := "raw"
+			if m.w.overlays[top] != nil {
+				format = "qcow2"
+			}
+			text = driverType.ReplaceAll(text, []byte("${1}'"+format+"'"))
 			text = diskType.ReplaceAll(text, []byte("${1}'file'"))
 			text = sourceFile.ReplaceAll(text, []byte("${1}file='"+strings.ReplaceAll(escape(top), "$", "$$")+"'"))
 		}
@@ -122,8 +148,7 @@ func (m *machine) render(d *description) []byte {
 	if live {
 		out = bytes.Replace(out, []byte("<domain"), fmt.Appendf(nil, "<domain id='%d'", m.run), 1)
 	}
-	end := bytes.LastIndex(out, []byte("</domain>"))
-	return slices.Concat(out[:end], m.meta.render(), out[end:])
+	return out
 }
 
 // beneath is what the XML of a machine that is on says besides of a disk.

@@ -159,6 +159,19 @@ func (h *Host) SetState(uuid string, s virt.State) {
 	m.set(s)
 }
 
+// Detach takes a disk out of a machine, as it runs and as it will be started.
+func (h *Host) Detach(uuid, disk string) {
+	h.world.mu.Lock()
+	defer h.world.mu.Unlock()
+	m := h.world.machine(uuid)
+	for _, d := range []*description{&m.next, &m.live} {
+		if _, ok := d.top[disk]; ok {
+			*d = d.without(disk)
+		}
+	}
+	delete(m.want, disk)
+}
+
 // GuestWrite has a guest write to a disk. It is durable if nil is returned. If the guest
 // is frozen or stalled, or is stalled by it, it is [virt.ErrBusy], and the write is done
 // once the guest goes on, as long as it is not switched off.

@@ -126,7 +126,7 @@ func (s *suite) defined(t *testing.T) {
 	for _, file := range []string{"restored.img", "elsewhere.img"} {
 		path := filepath.Join(s.Dir, file)
 		copied, err := virt.Edit(was, virt.Changes{
-			Name: original.Name + "-copy", UUID: nobody, MACs: true, Disks: map[string]string{"vda": path, "vdb": path + "2"},
+			Name: original.Name + "-copy", UUID: nobody, MACs: true, Disks: map[string]virt.Source{"vda": {Path: path}, "vdb": {Path: path + "2"}},
 		})
 		require.NoError(t, err)
 		m, err := s.Host.Define(t.Context(), copied)
