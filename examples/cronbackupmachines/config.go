@@ -15,9 +15,10 @@ import (
 
 // config is the configuration file.
 type config struct {
-	Name  string `toml:"name"`  // of the job, in reports; default: machines
-	State string `toml:"state"` // folder of the journal; default in script.StateDir
-	Host  struct {
+	Name     string `toml:"name"`     // of the job, in reports; default: machines
+	State    string `toml:"state"`    // folder of the journal; default in script.StateDir
+	Parallel int    `toml:"parallel"` // machines that are imaged at once; default 1
+	Host     struct {
 		URI      string `toml:"uri"`      // default qemu:///system
 		Overlays string `toml:"overlays"` // folder of the overlays; default beside each disk
 		TPM      string `toml:"tpm"`      // folder of the emulated TPMs; default /var/lib/libvirt/swtpm
@@ -46,6 +47,8 @@ func (c *config) Check() error {
 	switch u, err := url.Parse(c.Host.URI); {
 	case err != nil || u.Host != "" || u.Scheme != "qemu" || u.Path != "/system" && u.Path != "/session":
 		return fmt.Errorf("host.uri is %q: want qemu:///system or qemu:///session, this program runs on the host of the machines", c.Host.URI)
+	case c.Parallel < 0:
+		return fmt.Errorf("parallel is %d: want how many machines are imaged at once", c.Parallel)
 	case len(c.Machines) == 0:
 		return fmt.Errorf("no machine is named: want a table [[machine]] with a name for each")
 	case !filepath.IsAbs(c.Target.Path):

@@ -133,7 +133,7 @@ func (j *job) connect(ctx context.Context, s *sides) error {
 	}
 	s.engine, err = vmimage.New(vmimage.Config{
 		Keeper: vmimage.Keeper{Target: target, Policy: j.Target.Policy(), Space: diskspace.Planner{Reserve: j.Target.Reserve}},
-		Host:   host, Journal: journal, Open: disk.Open, Machines: j.machines(),
+		Host:   host, Journal: journal, Open: disk.Open, Machines: j.machines(), Parallel: j.Parallel,
 		Overlay: j.overlay(), Overlays: j.Host.Overlays, TPM: j.Host.TPM, Logger: j.logger,
 	})
 	if err != nil {

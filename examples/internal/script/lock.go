@@ -3,11 +3,8 @@ package script
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"strings"
-	"time"
 
 	"github.com/obskeep/obskeep/internal/filelock"
 	"github.com/obskeep/obskeep/transfer"
@@ -26,29 +23,17 @@ func Lock(dir string) (release func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
 	}
-	if err := filelock.TryLock(f); err != nil {
-		defer f.Close()
-		if !errors.Is(err, filelock.ErrLocked) {
-			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
-		}
-		owner, err := io.ReadAll(io.LimitReader(f, 1000))
-		if err != nil || len(owner) == 0 {
-			return nil, &BusyError{"somebody has " + f.Name()}
-		}
-		return nil, &BusyError{strings.TrimSpace(string(owner))}
-	}
-	err = f.Truncate(0)
-	if err == nil {
-		_, err = fmt.Fprintf(f, "pid %d on %s since %s: %s\n", os.Getpid(), Host(),
-			time.Now().UTC().Format("2006-01-02 15:04:05Z"), strings.Join(os.Args, " "))
+	unlock, err := filelock.Hold(f)
+	if held, ok := errors.AsType[*filelock.HeldError](err); ok {
+		err = &BusyError{held.Owner}
+	} else if err != nil {
+		err = fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
 	if err != nil {
-		// The lock holds all the same, only nobody can tell who has it: a full
-		// disk must not keep a run from making room.
-		_ = f.Truncate(0)
+		return nil, errors.Join(err, f.Close())
 	}
 	return func() {
-		_ = f.Truncate(0) // nobody has it now
+		_ = unlock() // at the end of the process it is given free anyway
 		f.Close()
 	}, nil
 }
