@@ -60,7 +60,7 @@ func (r Result) Job() report.Job {
 		job.Files, job.Verified, job.Bytes = len(i.Files), len(i.Files), i.Allocated()
 		job.Notes = append(job.Notes,
 			fmt.Sprintf("image %s, %s: %s, with holes %s", i.ID, i.Consistency, units.Bytes(i.Allocated()), units.Bytes(size)),
-			fmt.Sprintf("%s were sent, %s were here, %s had come before", units.Bytes(r.Stats.Literal), units.Bytes(r.Stats.Matched), units.Bytes(r.Stats.Resumed)))
+			fmt.Sprintf("%s were sent of %s: the rest was here, or is zeros", units.Bytes(r.Stats.Literal), units.Bytes(r.Stats.Size)))
 		if i.Down > 0 {
 			job.Notes = append(job.Notes, fmt.Sprintf("the machine was down for %v, of which its guest took %v to shut down",
 				i.Down.Round(100*time.Millisecond), i.Shutdown.Round(100*time.Millisecond)))
