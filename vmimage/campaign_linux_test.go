@@ -119,6 +119,9 @@ func needTestbed(t *testing.T) *testbed.Bed {
 	return bed
 }
 
+// beds is how many hypervisors are at work at the same time: they mostly wait.
+const beds = 3
+
 // Wherever the program is killed, before or after an entry is in the journal, with libvirtd
 // or with the whole host, the next run puts everything in order: on real machines.
 // Each moment is tried with one of the three, or with all if OBSKEEP_CAMPAIGN is "full".
@@ -126,7 +129,6 @@ func needTestbed(t *testing.T) *testbed.Bed {
 // It is not parallel to the tests in memory: a process that is being started has the locks of
 // this one for a moment.
 func TestRecover_OnRealMachines(t *testing.T) {
-	const beds = 2
 	for b := range beds {
 		t.Run(fmt.Sprint(b), func(t *testing.T) {
 			t.Parallel()
