@@ -33,6 +33,7 @@ require (
 )
 
 require (
+	github.com/icholy/digest v1.2.0
 	github.com/klauspost/cpuid/v2 v2.2.10 // indirect
 	github.com/kr/fs v0.1.0 // indirect
 	github.com/mitchellh/colorstring v0.0.0-20190213212951-d06e56a500db // indirect

@@ -35,6 +35,9 @@ func TestImports_RootsBringInNothingHeavy(t *testing.T) {
 		"./transfer/keep":    {module + "/", "golang.org/x/"},
 		"./vmimage":          {module + "/", "golang.org/x/"},
 		"./vmimage/virt":     {module + "/vmimage/virt"},
+		"./ingest/iaga2002":  {module + "/ingest/", module + "/julian"},
+		"./ingest/imf":       {module + "/ingest/", module + "/julian"},
+		"./ingest/columns":   {module + "/ingest/", module + "/julian"},
 		".":                  {module},
 		"./internal/durable": {module + "/internal/durable"},
 	}
@@ -57,6 +60,7 @@ func TestImports_HeavyModulesStayInTheirLeaves(t *testing.T) {
 		"github.com/wneessen/go-mail":        {"report/mailer"},
 		"github.com/digitalocean/go-libvirt": {"vmimage/virt/libvirt"},
 		"github.com/lima-vm/go-qcow2reader":  {"vmimage/disk"},
+		"github.com/icholy/digest":           {"ingest/gin"},
 		"github.com/BurntSushi/toml":         {"examples"},
 		"github.com/schollz/progressbar":     {"examples"},
 	}
