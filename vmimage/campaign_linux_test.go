@@ -119,8 +119,9 @@ func needTestbed(t *testing.T) *testbed.Bed {
 	return bed
 }
 
-// beds is how many hypervisors are at work at the same time: they mostly wait.
-const beds = 3
+// beds is how many hypervisors are at work at the same time: as many as the cores on which
+// tests run by default, since others would wait for them.
+const beds = 2
 
 // Wherever the program is killed, before or after an entry is in the journal, with libvirtd
 // or with the whole host, the next run puts everything in order: on real machines.
