@@ -14,6 +14,7 @@ import (
 
 	"github.com/obskeep/obskeep/ingest/columns"
 	"github.com/obskeep/obskeep/ingest/sample"
+	"github.com/obskeep/obskeep/ingest/sample/sampletest"
 )
 
 // logger is the layout of a logger that writes commas, days of the year and tenths.
@@ -194,11 +195,7 @@ func TestEmbrace_ReadsItsFile(t *testing.T) {
 // The file that follows the published description is read to its last row.
 func TestEmbrace_ReadsARealFile(t *testing.T) {
 	t.Parallel()
-	dir := os.Getenv("OBSKEEP_TESTDATA")
-	if dir == "" {
-		t.Skip("OBSKEEP_TESTDATA names no folder of real files")
-	}
-	file, err := os.ReadFile(filepath.Join(dir, "geomag", "synthetic", "embrace", "tst15mar.24m"))
+	file, err := os.ReadFile(filepath.Join(sampletest.RealFiles(t), "synthetic", "embrace", "tst15mar.24m"))
 	require.NoError(t, err)
 	rows, faults := read(t, columns.Embrace("TST"), string(file))
 	require.Empty(t, faults)

@@ -12,29 +12,27 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/obskeep/obskeep/ingest/gin"
+	"github.com/obskeep/obskeep/ingest/sample/sampletest"
 )
 
 // ParseReply reads the replies as they are described.
 func TestParseReply_ReadsRepliesOfRealFiles(t *testing.T) {
 	t.Parallel()
-	dir := os.Getenv("OBSKEEP_TESTDATA")
-	if dir == "" {
-		t.Skip("OBSKEEP_TESTDATA names no folder of real files")
-	}
+	dir := filepath.Join(sampletest.RealFiles(t), "synthetic", "idea")
 	for name, want := range map[string]gin.Reply{
 		"upload_success.txt": {Word: gin.Success, ID: 1234567, Text: "Data loaded OK, data file id = 1234567"},
 		"upload_warning.txt": {Word: gin.Warning, ID: 1234568, Text: "Data loaded OK, data file id = 1234568\nUnable to remove old cache element"},
 		"upload_error.txt":   {Word: gin.Error, Text: "Incorrect line length at line number 391"},
 		"upload_fatal.txt":   {Word: gin.Fatal, Text: "The service is not configured"},
 	} {
-		body, err := os.ReadFile(filepath.Join(dir, "geomag", "synthetic", "idea", name))
+		body, err := os.ReadFile(filepath.Join(dir, name))
 		require.NoError(t, err)
 		got, err := gin.ParseReply(body)
 		require.NoError(t, err)
 		require.Empty(t, cmp.Diff(want, got), name)
 		require.Equal(t, string(body), got.String())
 	}
-	body, err := os.ReadFile(filepath.Join(dir, "geomag", "synthetic", "idea", "search_plain.txt"))
+	body, err := os.ReadFile(filepath.Join(dir, "search_plain.txt"))
 	require.NoError(t, err)
 	list, err := gin.ParseListing(body)
 	require.NoError(t, err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/obskeep/obskeep/ingest/iaga2002"
 	"github.com/obskeep/obskeep/ingest/sample"
+	"github.com/obskeep/obskeep/ingest/sample/sampletest"
 )
 
 // BenchmarkReader_Strict reads a day of seconds, 6.2 MB.
@@ -41,7 +42,7 @@ func BenchmarkWriter(b *testing.B) {
 	r := iaga2002.NewReader(bytes.NewReader(file), nil)
 	h, err := r.Header()
 	require.NoError(b, err)
-	rows, err := readAll(r)
+	rows, err := sampletest.ReadAll(r)
 	require.NoError(b, err)
 	b.SetBytes(int64(len(file)))
 	b.ReportAllocs()

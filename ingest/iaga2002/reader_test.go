@@ -15,6 +15,7 @@ import (
 
 	"github.com/obskeep/obskeep/ingest/iaga2002"
 	"github.com/obskeep/obskeep/ingest/sample"
+	"github.com/obskeep/obskeep/ingest/sample/sampletest"
 )
 
 // Missing, not observed and measured values are kept apart.
@@ -36,7 +37,7 @@ func TestReader_KeepsMissingAndNotObservedApart(t *testing.T) {
 		Station: "TST", Elements: []sample.Element{nT("X"), nT("Y"), nT("Z"), nT("F")},
 		Cadence: time.Minute, Level: sample.Provisional,
 	}, r.Series())
-	rows, err := readAll(r)
+	rows, err := sampletest.ReadAll(r)
 	require.NoError(t, err)
 	const start = "2024-12-31T23:57:00Z"
 	missing := int(sample.Missing)
@@ -71,7 +72,7 @@ func TestReader_LeavesATornRowForLater(t *testing.T) {
 	for n := whole; n < len(minutes); n++ {
 		p := iaga2002.NewParser("")
 		r := sample.NewReader(strings.NewReader(minutes[:n]), p, &sample.Options{Growing: true})
-		rows, err := readAll(r)
+		rows, err := sampletest.ReadAll(r)
 		require.NoError(t, err)
 		require.Len(t, rows, 4)
 		require.Equal(t, sample.Position{Lines: 18, Offset: int64(whole)}, r.Position())
@@ -80,7 +81,7 @@ func TestReader_LeavesATornRowForLater(t *testing.T) {
 		// Later the file is whole, and is read from where its whole lines ended.
 		opts := &sample.Options{Growing: true, Start: r.Position()}
 		r.Reset(strings.NewReader(minutes[whole:]), p, opts)
-		rows, err = readAll(r)
+		rows, err = sampletest.ReadAll(r)
 		require.NoError(t, err)
 		require.Equal(t, []sample.Row{row("2024-12-31T23:02:00Z", 0, 3950050, -25025, 1730050, 4312270)}, rows)
 	}
@@ -92,7 +93,7 @@ func TestReader_TakesNoPartOfATornRowForAValue(t *testing.T) {
 	t.Parallel()
 	lines := strings.SplitAfter(minutes, "\n")
 	head, torn, next := strings.Join(lines[:15], ""), lines[15], lines[16]
-	intact, err := readAll(iaga2002.NewReader(strings.NewReader(head+next), &sample.Options{Mode: sample.Lenient}))
+	intact, err := sampletest.ReadAll(iaga2002.NewReader(strings.NewReader(head+next), &sample.Options{Mode: sample.Lenient}))
 	require.NoError(t, err)
 	require.Len(t, intact, 2)
 	for n := range 70 {
@@ -101,7 +102,7 @@ func TestReader_TakesNoPartOfATornRowForAValue(t *testing.T) {
 			if strings.Contains(behind, "\n2024") || n == 0 && behind == next {
 				want = intact
 			}
-			rows, err := readAll(iaga2002.NewReader(strings.NewReader(head+torn[:n]+behind), &sample.Options{Mode: sample.Lenient}))
+			rows, err := sampletest.ReadAll(iaga2002.NewReader(strings.NewReader(head+torn[:n]+behind), &sample.Options{Mode: sample.Lenient}))
 			require.NoError(t, err)
 			require.Equal(t, want, rows, "%d characters, then %q", n, behind)
 		}
@@ -111,7 +112,7 @@ func TestReader_TakesNoPartOfATornRowForAValue(t *testing.T) {
 // Ten states of a growing file, read as they are, give the rows that are whole.
 func TestReader_ReadsARealFileThatGrows(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(realData(t), "derived", "growth-bou20141102")
+	dir := filepath.Join(sampletest.RealFiles(t), "derived", "growth-bou20141102")
 	for name, want := range map[string]struct{ rows, torn int }{
 		"01_0600.min": {360, 0}, "02_0605.min": {365, 0}, "03_0605_torn.min": {365, 33}, "04_0610.min": {370, 0},
 		"05_0625_gap.min": {375, 0}, "06_0625_backfilled.min": {385, 0}, "07_0630_corrected.min": {390, 0},
@@ -123,7 +124,7 @@ func TestReader_ReadsARealFileThatGrows(t *testing.T) {
 		r := iaga2002.NewReader(bytes.NewReader(file), &sample.Options{
 			Mode: sample.Lenient, Growing: true, Report: func(*sample.Fault) { faults++ },
 		})
-		rows, err := readAll(r)
+		rows, err := sampletest.ReadAll(r)
 		require.NoError(t, err)
 		require.Len(t, rows, want.rows, name)
 		require.EqualValues(t, want.torn, r.Torn(), name)
@@ -225,7 +226,7 @@ func TestReader_KeepsAHeaderInBoundedMemory(t *testing.T) {
 	t.Parallel()
 	head := minutes[:strings.Index(minutes, " # ")]
 	r := iaga2002.NewReader(io.MultiReader(strings.NewReader(head), &comments{lines: 100_000}), &sample.Options{Mode: sample.Lenient})
-	_, err := readAll(r)
+	_, err := sampletest.ReadAll(r)
 	require.NoError(t, err)
 	require.Equal(t, 100_012, r.Position().Lines)
 	h, err := r.Header()

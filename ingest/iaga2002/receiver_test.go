@@ -3,7 +3,6 @@ package iaga2002_test
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,38 +12,18 @@ import (
 
 	"github.com/obskeep/obskeep/ingest/iaga2002"
 	"github.com/obskeep/obskeep/ingest/sample"
+	"github.com/obskeep/obskeep/ingest/sample/sampletest"
 )
-
-// realData returns the folder of real files and of the receiver's verdicts.
-func realData(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("OBSKEEP_TESTDATA")
-	if dir == "" {
-		t.Skip("OBSKEEP_TESTDATA names no folder of real files")
-	}
-	return filepath.Join(dir, "geomag")
-}
-
-// table reads a file of tab-separated columns without its first line.
-func table(t *testing.T, name string) (rows [][]string) {
-	t.Helper()
-	text, err := os.ReadFile(name)
-	require.NoError(t, err)
-	for line := range strings.Lines(string(text)) {
-		rows = append(rows, strings.Split(strings.TrimRight(line, "\n"), "\t"))
-	}
-	return rows[1:]
-}
 
 // The Receiver mode accepts and refuses what the receiver's reader does, and
 // reads the same from what both accept.
 func TestReader_AgreesWithTheReceiverOnRealFiles(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(realData(t), "synthetic", "iaga")
+	dir := filepath.Join(sampletest.RealFiles(t), "synthetic", "iaga")
 	// The receiver guesses a period for a single row, 100 ms for one of seconds.
 	// Here it has none.
 	single := map[string]bool{"04_one_sample_min.min": true, "05_one_sample_sec.sec": true}
-	verdicts := table(t, filepath.Join(dir, "verdicts.tsv"))
+	verdicts := sampletest.Table(t, filepath.Join(dir, "verdicts.tsv"))
 	require.Len(t, verdicts, 38)
 	for _, v := range verdicts {
 		t.Run(v[0], func(t *testing.T) {
@@ -53,7 +32,7 @@ func TestReader_AgreesWithTheReceiverOnRealFiles(t *testing.T) {
 			require.NoError(t, err)
 			defer file.Close()
 			r := iaga2002.NewReader(file, &sample.Options{Mode: sample.Receiver})
-			rows, err := readAll(r)
+			rows, err := sampletest.ReadAll(r)
 			if v[1] == "REJECT" {
 				require.Error(t, err, "the receiver says: %s", v[2])
 				if _, line, ok := strings.Cut(v[2], "at line number "); ok {
@@ -100,19 +79,6 @@ func detail(h iaga2002.Header, rows []sample.Row, single bool, want string) stri
 		len(rows), rows[0].Time/1000, dt, comp, h.Type, strings.Join(values, ","))
 }
 
-func readAll(r interface{ Read() (sample.Row, error) }) (rows []sample.Row, err error) {
-	for {
-		row, err := r.Read()
-		if err == io.EOF {
-			return rows, nil
-		}
-		if err != nil {
-			return rows, err
-		}
-		rows = append(rows, row)
-	}
-}
-
 // ParseName accepts what the receiver's reader of names does, but for a day
 // that is not in the calendar and an extension that is not the interval; those
 // have rules of their own, which the receiver does not refuse.
@@ -127,7 +93,7 @@ func TestParseName_AgreesWithTheReceiverOnRealFiles(t *testing.T) {
 		iaga2002.YearSpan: "YEAR", iaga2002.MonthSpan: "MONTH", iaga2002.DaySpan: "DAY", iaga2002.MinuteSpan: "MINUTE", iaga2002.SecondSpan: "SECOND",
 	}
 	seen := 0
-	for _, v := range table(t, filepath.Join(realData(t), "synthetic", "names", "names.tsv")) {
+	for _, v := range sampletest.Table(t, filepath.Join(sampletest.RealFiles(t), "synthetic", "names", "names.tsv")) {
 		if v[0] != "iaga2002" {
 			continue
 		}

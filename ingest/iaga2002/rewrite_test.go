@@ -13,6 +13,7 @@ import (
 
 	"github.com/obskeep/obskeep/ingest/iaga2002"
 	"github.com/obskeep/obskeep/ingest/sample"
+	"github.com/obskeep/obskeep/ingest/sample/sampletest"
 )
 
 // rewrite writes what r reads.
@@ -26,19 +27,8 @@ func rewrite(r *iaga2002.Reader) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	for {
-		row, err := r.Read()
-		if err == io.EOF {
-			err = w.Close()
-			return file.Bytes(), err
-		}
-		if err != nil {
-			return nil, err
-		}
-		if err := w.Write(row); err != nil {
-			return nil, err
-		}
-	}
+	err = sampletest.Rewrite(r, w)
+	return file.Bytes(), err
 }
 
 // A file that the strict reader accepts is written again byte for byte.
@@ -73,7 +63,7 @@ func TestWriter_RewritesRealFilesByteForByte(t *testing.T) {
 		"nxy20150204000000vsec_excerpt.sec": iaga2002.Titles,      // without the code
 		"wic20220810000000vsec_excerpt.sec": iaga2002.LatLonRange, // in metres
 	}
-	dir := realData(t)
+	dir := sampletest.RealFiles(t)
 	conform := 0
 	for _, pattern := range []string{"usgs/*.min", "usgs/*.sec", "usgs/*.hor", "usgs/*.day", "magpy/*.sec", "derived/*/*.min"} {
 		names, err := filepath.Glob(filepath.Join(dir, pattern))
@@ -147,7 +137,7 @@ func TestWriter_WritesWhatTheStrictReaderReads(t *testing.T) {
 				require.Equal(t, err, w.Close(), "the error is final")
 				return
 			}
-			got, err := readAll(iaga2002.NewReader(&file, nil))
+			got, err := sampletest.ReadAll(iaga2002.NewReader(&file, nil))
 			require.NoError(t, err)
 			if diff := cmp.Diff(tt.rows, got); diff != "" {
 				t.Errorf("rows (-want +got):\n%s", diff)
@@ -225,7 +215,7 @@ func FuzzReader_RewritesWhatItReads(f *testing.F) {
 		}
 		for _, mode := range []sample.Mode{sample.Receiver, sample.Lenient} {
 			opts := &sample.Options{Mode: mode, Report: func(*sample.Fault) {}}
-			rows, err := readAll(iaga2002.NewReader(bytes.NewReader(file), opts))
+			rows, err := sampletest.ReadAll(iaga2002.NewReader(bytes.NewReader(file), opts))
 			require.LessOrEqual(t, len(rows), bytes.Count(file, []byte("\n"))+bytes.Count(file, []byte("\r"))+1)
 			if err != nil {
 				continue
@@ -234,7 +224,7 @@ func FuzzReader_RewritesWhatItReads(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			same, err := readAll(iaga2002.NewReader(bytes.NewReader(again), nil))
+			same, err := sampletest.ReadAll(iaga2002.NewReader(bytes.NewReader(again), nil))
 			require.NoError(t, err)
 			require.Equal(t, rows, same)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/obskeep/obskeep/ingest/iaga2002"
 	"github.com/obskeep/obskeep/ingest/sample"
+	"github.com/obskeep/obskeep/ingest/sample/sampletest"
 )
 
 // minutes is a conforming file that the rows below spoil: 12 headers, a comment,
@@ -180,7 +181,7 @@ func TestCheck_ReportsEachRuleWithItsPlace(t *testing.T) {
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("faults (-want +got):\n%s", diff)
 			}
-			rows, err := readAll(iaga2002.NewReader(strings.NewReader(file), &sample.Options{Mode: sample.Lenient}))
+			rows, err := sampletest.ReadAll(iaga2002.NewReader(strings.NewReader(file), &sample.Options{Mode: sample.Lenient}))
 			require.NoError(t, err)
 			require.Len(t, rows, tt.rows)
 		})

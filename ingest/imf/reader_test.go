@@ -12,6 +12,7 @@ import (
 
 	"github.com/obskeep/obskeep/ingest/imf"
 	"github.com/obskeep/obskeep/ingest/sample"
+	"github.com/obskeep/obskeep/ingest/sample/sampletest"
 	"github.com/obskeep/obskeep/julian"
 )
 
@@ -22,7 +23,7 @@ func TestReader_LeavesATornLineForLater(t *testing.T) {
 	for n := len(file) - 64; n < len(file); n++ {
 		p := imf.NewParser("")
 		r := sample.NewReader(strings.NewReader(file[:n]), p, &sample.Options{Growing: true})
-		rows, err := readAll(r)
+		rows, err := sampletest.ReadAll(r)
 		require.NoError(t, err)
 		require.Len(t, rows, 60)
 		at := r.Position()
@@ -31,7 +32,7 @@ func TestReader_LeavesATornLineForLater(t *testing.T) {
 
 		// Later the file is whole, and is read from where its whole lines ended.
 		r.Reset(strings.NewReader(file[at.Offset:]), p, &sample.Options{Growing: true, Start: at})
-		rows, err = readAll(r)
+		rows, err = sampletest.ReadAll(r)
 		require.NoError(t, err)
 		require.Len(t, rows, 60)
 	}
@@ -47,7 +48,7 @@ func TestReader_TakesNothingOfABlockThatLostAPartOfALine(t *testing.T) {
 			"and the next goes on in it": torn, "and ends": torn + "\r\n", "and comes again": torn + "\r\n" + lines[10],
 		} {
 			file := strings.Join(lines[:10], "") + line + strings.Join(lines[11:], "")
-			rows, err := readAll(imf.NewReader(strings.NewReader(file), &sample.Options{Mode: sample.Lenient}))
+			rows, err := sampletest.ReadAll(imf.NewReader(strings.NewReader(file), &sample.Options{Mode: sample.Lenient}))
 			require.NoError(t, err)
 			require.Len(t, rows, 60, "torn after %d characters, %s", n, name)
 			require.Equal(t, row(60, 395000, -2502, 173005, 431227), rows[0])
@@ -59,7 +60,7 @@ func TestReader_TakesNothingOfABlockThatLostAPartOfALine(t *testing.T) {
 func TestReader_KeepsMissingAndNotObservedApart(t *testing.T) {
 	t.Parallel()
 	file := strings.ReplaceAll(strings.Join(hours(4, 1), ""), " 173005", " 888888")
-	rows, err := readAll(imf.NewReader(strings.NewReader(file), nil))
+	rows, err := sampletest.ReadAll(imf.NewReader(strings.NewReader(file), nil))
 	require.NoError(t, err)
 	require.Equal(t, row(0, 395000, -2502, int(sample.NotObserved), 431227), rows[0])
 	require.Equal(t, row(1, 395001, -2502, int(sample.NotObserved), int(sample.Missing)), rows[1])

@@ -3,7 +3,6 @@ package imf_test
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,49 +13,16 @@ import (
 
 	"github.com/obskeep/obskeep/ingest/imf"
 	"github.com/obskeep/obskeep/ingest/sample"
+	"github.com/obskeep/obskeep/ingest/sample/sampletest"
 )
-
-// realData returns the folder of real files and of the receiver's verdicts.
-func realData(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("OBSKEEP_TESTDATA")
-	if dir == "" {
-		t.Skip("OBSKEEP_TESTDATA names no folder of real files")
-	}
-	return filepath.Join(dir, "geomag")
-}
-
-// table reads a file of tab-separated columns without its first line.
-func table(t *testing.T, name string) (rows [][]string) {
-	t.Helper()
-	text, err := os.ReadFile(name)
-	require.NoError(t, err)
-	for line := range strings.Lines(string(text)) {
-		rows = append(rows, strings.Split(strings.TrimRight(line, "\n"), "\t"))
-	}
-	return rows[1:]
-}
-
-func readAll(r interface{ Read() (sample.Row, error) }) (rows []sample.Row, err error) {
-	for {
-		row, err := r.Read()
-		if err == io.EOF {
-			return rows, nil
-		}
-		if err != nil {
-			return rows, err
-		}
-		rows = append(rows, row)
-	}
-}
 
 // The Receiver mode accepts and refuses what the receiver's reader does, and
 // reads the same from what both accept, but for an hour of four digits: the
 // receiver lands days away, and here no row is made of that block.
 func TestReader_AgreesWithTheReceiverOnRealFiles(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(realData(t), "synthetic", "imf")
-	verdicts := table(t, filepath.Join(dir, "verdicts.tsv"))
+	dir := filepath.Join(sampletest.RealFiles(t), "synthetic", "imf")
+	verdicts := sampletest.Table(t, filepath.Join(dir, "verdicts.tsv"))
 	require.Len(t, verdicts, 20)
 	for _, v := range verdicts {
 		t.Run(v[0], func(t *testing.T) {
@@ -65,7 +31,7 @@ func TestReader_AgreesWithTheReceiverOnRealFiles(t *testing.T) {
 			require.NoError(t, err)
 			defer file.Close()
 			r := imf.NewReader(file, &sample.Options{Mode: sample.Receiver})
-			rows, err := readAll(r)
+			rows, err := sampletest.ReadAll(r)
 			if v[1] == "REJECT" {
 				var fault *sample.Fault
 				require.True(t, errors.As(err, &fault), "%v; the receiver says: %s", err, v[2])
@@ -112,7 +78,7 @@ func TestParseName_AgreesWithTheReceiverOnRealFiles(t *testing.T) {
 	t.Parallel()
 	types := map[byte]string{0: "NOT_APPLICABLE", 'A': "ADJUSTED", 'Q': "QUASI_DEFINITIVE", 'T': "TEST"}
 	seen := 0
-	for _, v := range table(t, filepath.Join(realData(t), "synthetic", "names", "names.tsv")) {
+	for _, v := range sampletest.Table(t, filepath.Join(sampletest.RealFiles(t), "synthetic", "names", "names.tsv")) {
 		if v[0] != "imfv1" {
 			continue
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/obskeep/obskeep/ingest/imf"
 	"github.com/obskeep/obskeep/ingest/sample"
+	"github.com/obskeep/obskeep/ingest/sample/sampletest"
 )
 
 // rewrite writes what r reads.
@@ -24,19 +25,8 @@ func rewrite(r *imf.Reader) ([]byte, error) {
 	}
 	var file bytes.Buffer
 	w := imf.NewWriter(&file, &h)
-	for {
-		row, err := r.Read()
-		if err == io.EOF {
-			err = w.Close()
-			return file.Bytes(), err
-		}
-		if err != nil {
-			return nil, err
-		}
-		if err := w.Write(row); err != nil {
-			return nil, err
-		}
-	}
+	err = sampletest.Rewrite(r, w)
+	return file.Bytes(), err
 }
 
 // A file that the strict reader accepts is written again byte for byte.
@@ -57,7 +47,7 @@ func TestWriter_RewritesAConformingFileByteForByte(t *testing.T) {
 // The same holds of a real day, whose name fits.
 func TestWriter_RewritesARealFileByteForByte(t *testing.T) {
 	t.Parallel()
-	file, err := os.ReadFile(filepath.Join(realData(t), "derived", "NOV0114.BOU"))
+	file, err := os.ReadFile(filepath.Join(sampletest.RealFiles(t), "derived", "NOV0114.BOU"))
 	require.NoError(t, err)
 	r := imf.NewReader(bytes.NewReader(file), &sample.Options{Name: "derived/NOV0114.BOU"})
 	h, err := r.Header()
@@ -130,7 +120,7 @@ func TestWriter_WritesWhatTheStrictReaderReads(t *testing.T) {
 			if tt.want != nil {
 				return
 			}
-			got, err := readAll(imf.NewReader(&file, nil))
+			got, err := sampletest.ReadAll(imf.NewReader(&file, nil))
 			require.NoError(t, err)
 			require.Zero(t, len(got)%60)
 			written := map[int64]sample.Row{}
@@ -224,7 +214,7 @@ func FuzzReader_RewritesWhatItReads(f *testing.F) {
 		}
 		for _, mode := range []sample.Mode{sample.Receiver, sample.Lenient} {
 			opts := &sample.Options{Mode: mode, Report: func(*sample.Fault) {}}
-			rows, err := readAll(imf.NewReader(bytes.NewReader(file), opts))
+			rows, err := sampletest.ReadAll(imf.NewReader(bytes.NewReader(file), opts))
 			require.LessOrEqual(t, len(rows), 2*(bytes.Count(file, []byte("\n"))+bytes.Count(file, []byte("\r"))+1))
 			if err != nil {
 				continue
@@ -233,7 +223,7 @@ func FuzzReader_RewritesWhatItReads(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			same, err := readAll(imf.NewReader(bytes.NewReader(again), nil))
+			same, err := sampletest.ReadAll(imf.NewReader(bytes.NewReader(again), nil))
 			require.NoError(t, err)
 			for _, r := range same {
 				if len(rows) > 0 && rows[0].Time == r.Time {

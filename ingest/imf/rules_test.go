@@ -11,6 +11,7 @@ import (
 
 	"github.com/obskeep/obskeep/ingest/imf"
 	"github.com/obskeep/obskeep/ingest/sample"
+	"github.com/obskeep/obskeep/ingest/sample/sampletest"
 )
 
 // hours returns a conforming file, from an hour of 15 March 2024 on; the rows
@@ -154,7 +155,7 @@ func TestCheck_ReportsEachRuleWithItsPlace(t *testing.T) {
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("faults (-want +got):\n%s", diff)
 			}
-			rows, err := readAll(imf.NewReader(strings.NewReader(file), &sample.Options{Mode: sample.Lenient}))
+			rows, err := sampletest.ReadAll(imf.NewReader(strings.NewReader(file), &sample.Options{Mode: sample.Lenient}))
 			require.NoError(t, err)
 			require.Len(t, rows, tt.rows)
 		})
