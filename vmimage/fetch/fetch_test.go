@@ -284,7 +284,7 @@ func TestJob_TellsWhatARunDid(t *testing.T) {
 	require.Len(t, job.Notes, 4)
 	require.Contains(t, job.Notes[0], "image "+image.ID+", clean: ")
 	require.Contains(t, job.Notes[0], ", with holes 1 MiB")
-	require.Contains(t, job.Notes[1], " were sent, ")
+	require.Equal(t, "1 MiB were sent of 1 MiB: the rest was here, or is zeros", job.Notes[1])
 	require.Equal(t, "the machine was down for 5s, of which its guest took 2s to shut down", job.Notes[2])
 	require.Contains(t, job.Notes[3], "removed image "+at("", 0).ID)
 }
