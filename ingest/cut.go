@@ -58,6 +58,9 @@ type view struct {
 	newest   bool         // no later day of the stream has rows
 	foreign  bool         // the rows are from the file of another day, which does not change any
 	until    int64        // rows of a later time are held back
+
+	states []state
+	rows   []sample.Row // as they would be sent
 }
 
 // state is what is to be done with a row.
@@ -73,9 +76,9 @@ const (
 	changed               // the sink has others
 )
 
-// pending returns the state of each row of the view, and the rows as they would be
-// sent: an element that the source has lost stays as it was accepted.
-func (v *view) pending() ([]state, []sample.Row) {
+// judge finds the state of each row, and how it would be sent: an element that the source
+// has lost stays as it was accepted.
+func (v *view) judge() {
 	states := make([]state, len(v.source))
 	rows := make([]sample.Row, len(v.source))
 	for i, src := range v.source {
@@ -107,7 +110,18 @@ func (v *view) pending() ([]state, []sample.Row) {
 			states[i] = changed
 		}
 	}
-	return states, rows
+	v.states, v.rows = states, rows
+}
+
+// unsettled returns the rows of the source for which something is left to be done.
+func (v *view) unsettled() []sample.Row {
+	var rows []sample.Row
+	for i, s := range v.states {
+		if s == held || s == inFlight || s == fresh || s == changed {
+			rows = append(rows, v.source[i])
+		}
+	}
+	return rows
 }
 
 func measured(r sample.Row) bool { return slices.ContainsFunc(r.Values[:], sample.Value.Measured) }
@@ -122,7 +136,7 @@ func (c Cut) pieces(v *view, now int64) (cut []piece, rest bool, due int64) {
 		}
 		rest = true
 	}
-	states, rows := v.pending()
+	states, rows := v.states, v.rows
 	spans := slices.Clone(v.cut)
 	last := -1
 	for i, s := range states {

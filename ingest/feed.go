@@ -62,6 +62,7 @@ type Feed struct {
 	budget  budget
 	under   []*batch // under way, in the order of their numbers
 	refused []cutEntry
+	since   julian.Date // the day on which the feed was begun: before it nothing is missing
 	closed  julian.Date // the last day that is
 	older   time.Time   // when days before yesterday are looked at again
 	wait    time.Time   // the sink is left alone until then
@@ -171,29 +172,32 @@ func (c *Config) feed(d disk.Disk) *Feed {
 	}
 }
 
-// load reads the state.
+// load reads the state, and begins the journal anew: what was read, and seems to be there,
+// may not have reached the disk.
 func (f *Feed) load() error {
 	f.mirror = &mirror{f.disk, map[string]bool{}}
 	f.files = map[string]*file{}
 	f.under, f.refused = nil, nil
-	f.next, f.budget, f.closed = 1, budget{}, julian.Date{}
+	f.next, f.budget = 1, budget{}
+	f.since, f.closed = julian.DateOf(f.config.Now().UTC()), julian.Date{}
 	f.wait, f.pause, f.older = time.Time{}, 0, time.Time{}
+	f.journal = &journal{disk: f.disk}
 	var failed error
-	j, err := openJournal(f.disk, f.begin(), func(e entry) {
+	f.broken = readJournal(f.disk, func(e entry) {
 		if failed == nil {
 			failed = f.replay(e)
 		}
 	})
-	if err == nil && failed != nil {
-		err = errors.Join(failed, j.close())
+	f.broken = cmp.Or(f.broken, failed)
+	if f.broken == nil {
+		f.broken = f.restart()
 	}
-	f.journal, f.broken = j, err
-	return err
+	return f.broken
 }
 
 // begin is the first entry of a journal.
 func (f *Feed) begin() entry {
-	b := &beginEntry{At: f.config.Now().UTC(), Next: f.next, Budget: f.budget, Closed: f.closed}
+	b := &beginEntry{At: f.config.Now().UTC(), Next: f.next, Budget: f.budget, Since: f.since, Closed: f.closed}
 	for _, c := range f.refused {
 		c.Data = nil
 		b.Refused = append(b.Refused, c)
@@ -206,7 +210,7 @@ func (f *Feed) replay(e entry) error {
 	switch {
 	case e.Begin != nil:
 		f.next, f.budget = max(f.next, e.Begin.Next), e.Begin.Budget
-		f.refused, f.closed = e.Begin.Refused, e.Begin.Closed
+		f.refused, f.since, f.closed = e.Begin.Refused, e.Begin.Since, e.Begin.Closed
 	case e.Cut != nil:
 		f.next = max(f.next, e.Cut.Batch+1)
 		b := f.newBatch(*e.Cut)
@@ -299,12 +303,10 @@ func (f *Feed) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var err error
-	if f.journal != nil {
-		if f.broken == nil {
-			err = f.restart()
-		}
-		err = errors.Join(err, f.journal.close())
+	if f.broken == nil {
+		err = f.restart()
 	}
+	err = errors.Join(err, f.journal.close())
 	f.broken = errClosed
 	return errors.Join(err, f.close())
 }

@@ -1,13 +1,23 @@
 package ingest_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
 
 	"github.com/obskeep/obskeep/ingest"
+	"github.com/obskeep/obskeep/ingest/internal/disk/disktest"
 	"github.com/obskeep/obskeep/ingest/sample"
+	"github.com/obskeep/obskeep/internal/filelock"
 	"github.com/obskeep/obskeep/julian"
 )
 
@@ -17,19 +27,639 @@ func at(hour, minute int) time.Time {
 	return day.In(time.UTC).Add(time.Duration(hour)*time.Hour + time.Duration(minute)*time.Minute)
 }
 
+func sevens(slot int) sample.Value { return sample.Value(slot * 7) }
+
+// opened is a world with a feed.
+func opened(t *testing.T, now time.Time, cut ingest.Cut) *world {
+	t.Helper()
+	w := newWorld(now, 1, cut)
+	require.NoError(t, w.open())
+	return w
+}
+
+// sweep lets time go on, and sweeps.
+func (w *world) sweep(t *testing.T, after time.Duration) {
+	t.Helper()
+	w.now = w.now.Add(after)
+	require.NoError(t, w.feed.Sweep(t.Context()))
+}
+
+// put makes the file of a day hold the rows of these slots.
+func (w *world) put(first, end int, value func(int) sample.Value) {
+	w.write(w.streams[0], day, text(rowsOf(day, first, end, value), 2))
+}
+
+// has checks which rows the receiver has, and that nothing came twice.
+func (w *world) has(t *testing.T, first, end int, value func(int) sample.Value) {
+	t.Helper()
+	want := map[int64]sample.Row{}
+	for _, r := range rowsOf(day, first, end, value) {
+		want[r.Time] = r
+	}
+	require.Empty(t, cmp.Diff(want, w.to.values["s0"]))
+	require.Zero(t, w.to.equal)
+}
+
 // A growing file is delivered piece by piece, and each row once.
 func TestSweep_SendsOnlyWhatIsNew(t *testing.T) {
-	w := newWorld(at(1, 0), 1, ingest.Cut{Least: 2})
-	require.NoError(t, w.open())
-	value := func(slot int) sample.Value { return sample.Value(slot * 7) }
-	total := 0
+	t.Parallel()
+	w := opened(t, at(1, 0), ingest.Cut{Least: 2})
 	for minute := 60; minute < 120; minute += 5 {
-		w.now = at(0, minute)
-		w.write(w.streams[0], day, text(rowsOf(day, 0, minute, value), 2))
-		require.NoError(t, w.feed.Sweep(t.Context()))
-		total++
-		require.Len(t, w.to.files, total)
-		require.Len(t, w.to.values["s0"], minute)
+		w.put(0, minute, sevens)
+		w.sweep(t, 5*time.Minute)
+		w.has(t, 0, minute, sevens)
 	}
+	require.Len(t, w.to.files, 12)
+}
+
+// However a file has changed, what the receiver has in the end is what the file has, or
+// had, and each row came once.
+func TestSweep_SeesEveryChangeOfAFile(t *testing.T) {
+	t.Parallel()
+	corrected := func(slot int) sample.Value {
+		if slot == 20 {
+			return 5
+		}
+		return sevens(slot)
+	}
+	for name, c := range map[string]struct {
+		change  func(w *world)
+		want    func(int) sample.Value
+		rows    int
+		batches int
+	}{
+		"is as it was":          {func(w *world) {}, sevens, 60, 1},
+		"is touched":            {func(w *world) { w.put(0, 60, sevens) }, sevens, 60, 1},
+		"grows":                 {func(w *world) { w.put(0, 65, sevens) }, sevens, 65, 2},
+		"is corrected":          {func(w *world) { w.put(0, 60, corrected) }, corrected, 60, 2},
+		"grows corrected":       {func(w *world) { w.put(0, 65, corrected) }, corrected, 65, 3},
+		"is truncated":          {func(w *world) { w.put(0, 30, sevens) }, sevens, 60, 1},
+		"is truncated and back": {func(w *world) { w.put(0, 30, sevens); w.feed.Sweep(context.Background()); w.put(0, 65, sevens) }, sevens, 65, 2},
+		"begins later":          {func(w *world) { w.put(40, 65, sevens) }, sevens, 65, 2},
+		"is gone":               {func(w *world) { clear(w.fs) }, sevens, 60, 1},
+		"is gone and back": {func(w *world) {
+			clear(w.fs)
+			w.feed.Sweep(context.Background())
+			w.put(0, 65, sevens)
+		}, sevens, 65, 2},
+		"is torn": {func(w *world) {
+			data := text(rowsOf(day, 0, 66, sevens), 2)
+			w.write(w.streams[0], day, data[:len(data)-3])
+		}, sevens, 65, 2},
+		"has nonsense": {func(w *world) {
+			w.write(w.streams[0], day, slices.Concat([]byte("\x00\x00\x00\n12 ab\n"), text(rowsOf(day, 0, 65, sevens), 2)))
+		}, sevens, 65, 2},
+		"is not sorted": {func(w *world) {
+			rows := rowsOf(day, 0, 65, sevens)
+			slices.Reverse(rows)
+			w.write(w.streams[0], day, text(rows, 2))
+		}, sevens, 65, 2},
+		"says rows twice": {func(w *world) {
+			w.write(w.streams[0], day, text(slices.Concat(rowsOf(day, 0, 65, sevens), rowsOf(day, 50, 65, sevens)), 2))
+		}, sevens, 65, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := opened(t, at(1, 0), ingest.Cut{Least: 2})
+			w.put(0, 60, sevens)
+			w.sweep(t, 0)
+			w.now = w.now.Add(5 * time.Minute)
+			c.change(w)
+			w.sweep(t, 5*time.Second)
+			w.sweep(t, 5*time.Second)
+			w.has(t, 0, c.rows, c.want)
+			require.Len(t, w.to.files, c.batches)
+		})
+	}
+}
+
+// A file that is filled in at its size, with the time that it had, is seen when all of
+// it is read again.
+func TestSweep_SeesInTimeWhatCannotBeSeen(t *testing.T) {
+	t.Parallel()
+	w := opened(t, at(1, 0), ingest.Cut{Least: 2})
+	w.put(0, 60, func(slot int) sample.Value { return sample.Value(100 + slot%10) })
+	w.sweep(t, 0)
+	file := w.fs[w.streams[0].Source.File(day)]
+	then := file.ModTime
+	w.put(0, 60, func(slot int) sample.Value { return sample.Value(900 - slot%10) })
+	w.fs[w.streams[0].Source.File(day)].ModTime = then
+	w.sweep(t, time.Minute)
+	require.Len(t, w.to.files, 1)
+	w.sweep(t, 10*time.Minute)
+	w.has(t, 0, 60, func(slot int) sample.Value { return sample.Value(900 - slot%10) })
+}
+
+// A last line without an end is taken when it has stood for a minute.
+func TestSweep_TakesALastLineThatStands(t *testing.T) {
+	t.Parallel()
+	w := opened(t, at(1, 0), ingest.Cut{Least: 1})
+	data := text(rowsOf(day, 0, 60, sevens), 2)
+	w.write(w.streams[0], day, data[:len(data)-1])
+	w.sweep(t, 0)
+	w.has(t, 0, 59, sevens)
+	w.sweep(t, 30*time.Second)
+	w.has(t, 0, 59, sevens)
+	w.sweep(t, 30*time.Second)
+	w.has(t, 0, 60, sevens)
+
+	// It was not the last, and not whole.
+	w.now = w.now.Add(time.Minute)
+	w.put(0, 65, func(slot int) sample.Value {
+		if slot < 59 {
+			return sevens(slot)
+		}
+		return 10*sevens(slot) + 3
+	})
+	w.sweep(t, time.Minute)
+	require.Equal(t, 10*sevens(59)+3, w.to.values["s0"][at(0, 59).UnixMilli()].Values[0])
+}
+
+// Rows of another day in a file are delivered, and change nothing of what that day's own
+// file says.
+func TestSweep_TakesRowsOfAnotherDay(t *testing.T) {
+	t.Parallel()
+	w := opened(t, at(23, 59), ingest.Cut{Least: 1})
+	w.put(1430, 1438, sevens)
+	w.sweep(t, 0)
+	next := day.AddDays(1)
+	w.now = next.In(time.UTC).Add(2 * time.Minute)
+	wrong := func(slot int) sample.Value { return 1 }
+	w.write(w.streams[0], next, text(slices.Concat(rowsOf(day, 1437, 1440, wrong), rowsOf(next, 0, 2, sevens)), 2))
+	w.sweep(t, 0)
+	require.Len(t, w.to.values["s0"], 12)
+	require.Equal(t, sevens(1437), w.to.values["s0"][at(23, 57).UnixMilli()].Values[0])
+	require.EqualValues(t, 1, w.to.values["s0"][at(23, 58).UnixMilli()].Values[0])
+}
+
+// A batch is offered again only after it was asked for, byte for byte as it was.
+func TestSweep_AsksBeforeItOffersAgain(t *testing.T) {
+	t.Parallel()
+	w := opened(t, at(1, 0), ingest.Cut{Least: 2})
+	w.put(0, 60, sevens)
+	var asked, offered []string
+	w.to.fault = func(when string) bool {
+		switch when {
+		case "cut before":
+			offered = append(offered, when)
+			return len(offered) == 1
+		case "no answer":
+			asked = append(asked, when)
+			return len(asked) == 1
+		}
+		return when == "reply lost"
+	}
+	w.sweep(t, 0)
+	require.Len(t, offered, 1)
+	require.Len(t, asked, 1)
+	w.put(0, 70, sevens)
+	w.sweep(t, 10*time.Minute) // it is not there: it is offered again, its reply is lost, and it is there
+	w.has(t, 0, 70, sevens)
+	require.Len(t, offered, 3)
+	require.Len(t, w.to.files, 2)
+	require.Len(t, asked, 4)
+	require.Empty(t, w.to.again)
+	require.Zero(t, w.to.repeated)
+}
+
+// A sink that cannot be asked is offered a batch again, byte for byte.
+func TestSweep_RepeatsAsItWas(t *testing.T) {
+	t.Parallel()
+	w := newWorld(at(1, 0), 1, ingest.Cut{Least: 2})
+	w.sink = deaf{w.to}
+	require.NoError(t, w.open())
+	w.put(0, 60, sevens)
+	w.to.fault = func(when string) bool { return when == "reply lost" && len(w.to.files) < 2 }
+	w.sweep(t, 0)
+	w.put(0, 70, sevens)
+	w.to.fault = nil
+	w.sweep(t, time.Minute)
+	require.Equal(t, 1, w.to.repeated)
+}
+
+// deaf is a receiver that cannot be asked.
+type deaf struct{ *receiver }
+
+func (d deaf) Ask() {} // another method than that of an Asker
+
+// Older values of a row never follow newer ones.
+func TestSweep_NeverSendsOlderOverNewer(t *testing.T) {
+	t.Parallel()
+	w := opened(t, at(1, 0), ingest.Cut{Least: 2})
+	w.put(0, 60, sevens)
+	answers := false
+	w.to.fault = func(when string) bool { return !answers && (when == "cut before" || when == "no answer") }
+	w.sweep(t, 0) // in doubt
+	newer := func(slot int) sample.Value { return sevens(slot) + 1 }
+	w.put(0, 60, newer)
+	var order []sample.Value
+	w.to.stored = func(b *ingest.Batch) { order = append(order, b.Rows[30].Values[0]) }
+	answers = true
+	w.sweep(t, time.Minute)
+	w.sweep(t, time.Minute)
+	require.Equal(t, []sample.Value{sevens(30), newer(30)}, order)
+	w.has(t, 0, 60, newer)
+}
+
+// A value that was accepted is never replaced by a missing one.
+func TestSweep_NeverTakesAValueBack(t *testing.T) {
+	t.Parallel()
+	w := opened(t, at(1, 0), ingest.Cut{Least: 2})
+	w.put(0, 60, sevens)
+	w.sweep(t, 0)
+	rows := rowsOf(day, 0, 65, sevens)
+	rows[10].Values[0] = sample.Missing
+	rows[11].Values = rowsOf(day, 11, 12, func(int) sample.Value { return sample.Missing })[0].Values
+	rows[12].Values[0], rows[12].Values[1] = sample.Missing, 4
+	w.write(w.streams[0], day, text(rows, 2))
+	w.sweep(t, time.Minute)
+	want := rowsOf(day, 0, 65, sevens)
+	want[12].Values[1] = 4
+	for i, r := range want {
+		require.Equal(t, r, w.to.values["s0"][r.Time], i)
+	}
+}
+
+// No more batches are offered on a day than the budget has, and the newest rows find room
+// while a backlog is drained.
+func TestSweep_KeepsToTheBudget(t *testing.T) {
+	t.Parallel()
+	w := newWorld(at(0, 0), 1, ingest.Cut{Least: 2})
+	w.perDay = 100
+	require.NoError(t, w.open())
+	offered, live := 0, 0
+	w.to.stored = func(b *ingest.Batch) {
+		offered++
+		if b.Kind == ingest.Live {
+			live++
+		}
+	}
+	yesterday := day.AddDays(-1)
+	var gaps []sample.Row // 300 runs, of which each is a batch
+	for slot := 0; slot < 1200; slot += 4 {
+		gaps = append(gaps, rowsOf(yesterday, slot, slot+2, sevens)...)
+	}
+	w.write(w.streams[0], yesterday, text(gaps, 2))
+	for minute := 0; minute < 1438; minute += 2 {
+		w.put(0, minute, sevens)
+		w.sweep(t, 2*time.Minute)
+	}
+	require.LessOrEqual(t, offered, 100)
+	require.GreaterOrEqual(t, offered, 95)
+	require.GreaterOrEqual(t, live, 75)
+}
+
+// A damaged journal is an error, never a guess.
+func TestOpen_RefusesADamagedJournal(t *testing.T) {
+	t.Parallel()
+	w := opened(t, at(1, 0), ingest.Cut{Least: 2})
+	for minute := 60; minute < 80; minute += 5 {
+		w.put(0, minute, sevens)
+		w.sweep(t, 5*time.Minute)
+	}
+	f, err := w.disk.Open("journal", false)
+	require.NoError(t, err)
+	size, err := f.Size()
+	require.NoError(t, err)
+	whole := make([]byte, size)
+	_, err = f.ReadAt(whole, 0)
+	require.NoError(t, err)
+	last := strings.LastIndexByte(strings.TrimSuffix(string(whole), "\n"), '\n') + 1
+	for off := range whole {
+		damaged := slices.Clone(whole)
+		damaged[off] ^= 0x40
+		d := disktest.New()
+		f, err := d.Open("journal", true)
+		require.NoError(t, err)
+		_, err = f.WriteAt(damaged, 0)
+		require.NoError(t, err)
+		_, err = ingest.OpenOn(w.config(), d)
+		if off >= last {
+			require.NoError(t, err, "the last line may be torn")
+			continue
+		}
+		damage, ok := errors.AsType[*ingest.DamageError](err)
+		require.True(t, ok, "byte %d of %d: %v", off, size, err)
+		require.LessOrEqual(t, damage.Offset, int64(off))
+	}
+}
+
+// Nothing is delivered of a file that says that it is of something else.
+func TestSweep_DeliversNothingOfSomethingElse(t *testing.T) {
+	t.Parallel()
+	good := sample.Series{Station: "TST", Elements: elements, Cadence: time.Minute, Level: sample.Variation}
+	for want, change := range map[string]func(*sample.Series){
+		"the file is of station ABC, want TST":                                    func(s *sample.Series) { s.Station = "ABC" },
+		"the file has the elements H.2 Y.2 (with so many decimals), want X.2 Y.2": func(s *sample.Series) { s.Elements = []sample.Element{{Name: "H", Decimals: 2}, elements[1]} },
+		"the file has the elements X.1 Y.2 (with so many decimals), want X.2 Y.2": func(s *sample.Series) { s.Elements = []sample.Element{{Name: "X", Decimals: 1}, elements[1]} },
+		"the file has a row every 1s, want every 1m0s":                            func(s *sample.Series) { s.Cadence = time.Second },
+		"the file has definitive data, want variation":                            func(s *sample.Series) { s.Level = sample.Definitive },
+		"": func(s *sample.Series) { *s = sample.Series{} },
+	} {
+		t.Run(want, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(at(1, 0), 1, ingest.Cut{Least: 2})
+			says := good
+			change(&says)
+			w.streams[0].Source.Parser = func(string) sample.Parser { return says2{lines{elements}, says} }
+			require.NoError(t, w.open())
+			w.put(0, 60, sevens)
+			err := w.feed.Sweep(t.Context())
+			if want == "" {
+				require.NoError(t, err)
+				require.Len(t, w.to.files, 1)
+				return
+			}
+			require.ErrorContains(t, err, want)
+			require.Empty(t, w.to.files)
+		})
+	}
+}
+
+// says2 is a parser of files that say what they are.
+type says2 struct {
+	lines
+	series sample.Series
+}
+
+func (p says2) Series() sample.Series { return p.series }
+
+// A row in the future is not delivered before its time.
+func TestSweep_HoldsBackTheFuture(t *testing.T) {
+	t.Parallel()
+	w := opened(t, at(1, 0), ingest.Cut{Least: 2})
+	w.put(0, 90, sevens)
+	w.sweep(t, 0)
+	w.has(t, 0, 66, sevens) // clocks may be five minutes apart
+	require.Positive(t, w.feed.Counts().Quarantined)
+	w.sweep(t, 30*time.Minute)
+	w.has(t, 0, 90, sevens)
+}
+
+// Rows that are too young for the stream are held back until they are not.
+func TestSweep_HoldsBackByAge(t *testing.T) {
+	t.Parallel()
+	w := opened(t, at(1, 0), ingest.Cut{Least: 2, Age: 20 * time.Minute})
+	w.put(0, 60, sevens)
+	w.sweep(t, 0)
+	w.has(t, 0, 41, sevens)
+	w.sweep(t, 10*time.Minute)
+	w.has(t, 0, 51, sevens)
+}
+
+// The same rows make the same batches.
+func TestSweep_MakesTheSameBatchesOfTheSameRows(t *testing.T) {
+	t.Parallel()
+	var first map[string]string
+	for range 3 {
+		w := opened(t, at(1, 0), ingest.Cut{Least: 2})
+		for minute := 60; minute < 100; minute += 7 {
+			w.put(0, minute, sevens)
+			w.sweep(t, 7*time.Minute)
+		}
+		if first == nil {
+			first = w.to.files
+		}
+		require.Equal(t, first, w.to.files)
+	}
+}
+
+// One process at a time has the state.
+func TestOpen_OneHasTheState(t *testing.T) {
+	t.Parallel()
+	w := newWorld(at(1, 0), 1, ingest.Cut{})
+	c := w.config()
+	c.Dir = t.TempDir()
+	f, err := ingest.Open(c)
+	require.NoError(t, err)
+	_, err = ingest.Open(c)
+	require.ErrorIs(t, err, filelock.ErrLocked)
+	require.NoError(t, f.Close())
+	f, err = ingest.Open(c)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	require.Error(t, f.Sweep(t.Context()))
+}
+
+// After an outage of the sink, older rows go in few batches, and the newest first.
+func TestSweep_MergesABacklog(t *testing.T) {
+	t.Parallel()
+	w := newWorld(day.In(time.UTC).Add(-72*time.Hour), 1, ingest.Cut{Least: 2, Every: 5 * time.Minute})
+	require.NoError(t, w.open())
+	down := true
+	w.to.fault = func(when string) bool { return down && when == "not now" }
+	var kinds []ingest.Kind
+	var days []julian.Date
+	w.to.stored = func(b *ingest.Batch) {
+		kinds, days = append(kinds, b.Kind), append(days, julian.DateOf(b.Start()))
+	}
+	for d := range 3 {
+		date := day.AddDays(d - 3)
+		for hour := range 24 {
+			w.now = date.In(time.UTC).Add(time.Duration(hour+1) * time.Hour)
+			w.write(w.streams[0], date, text(rowsOf(date, 0, (hour+1)*60, sevens), 2))
+			w.sweep(t, 0)
+		}
+	}
+	down = false
+	w.now = at(0, 10)
+	w.put(0, 10, sevens)
+	w.sweep(t, 0)
+	w.sweep(t, 0)
+	require.Len(t, w.to.values["s0"], 3*1440+10)
+	require.LessOrEqual(t, len(kinds), 6)
 	require.Zero(t, w.to.equal)
+}
+
+// What has not come by the deadline is declared missing, once, and delivered if it comes.
+func TestSweep_DeclaresWhatNeverCame(t *testing.T) {
+	t.Parallel()
+	w := opened(t, at(1, 0), ingest.Cut{Least: 2})
+	rows := rowsOf(day, 0, 1440, sevens)
+	w.write(w.streams[0], day, text(slices.Delete(slices.Clone(rows), 100, 150), 2))
+	w.sweep(t, 24*time.Hour)
+	status, err := w.feed.Status()
+	require.NoError(t, err)
+	require.Equal(t, []ingest.Span{{First: at(1, 40), Last: at(2, 29), Rows: 50}}, status.Streams[0].Days[1].Holes)
+	w.sweep(t, 68*time.Hour)
+	require.Zero(t, w.feed.Counts().Missing)
+	for range 3 {
+		w.sweep(t, time.Hour)
+	}
+	require.Equal(t, 50, w.feed.Counts().Missing)
+	status, err = w.feed.Status()
+	require.NoError(t, err)
+	require.Equal(t, day, status.Closed)
+	require.NoError(t, w.feed.Close())
+	require.NoError(t, w.open())
+	w.sweep(t, time.Hour)
+	require.Zero(t, w.feed.Counts().Missing, "it was declared")
+	w.put(0, 1440, sevens)
+	w.sweep(t, time.Hour)
+	w.has(t, 0, 1440, sevens)
+}
+
+// A day of which something is left to be delivered is not given up, however old it is.
+func TestSweep_GivesNothingUpThatTheSinkDidNotTake(t *testing.T) {
+	t.Parallel()
+	w := opened(t, at(1, 0), ingest.Cut{Least: 2})
+	w.to.fault = func(when string) bool { return when == "not now" }
+	w.put(0, 60, sevens)
+	for range 30 {
+		w.sweep(t, 24*time.Hour)
+	}
+	w.feed, w.to.fault = nil, nil
+	require.NoError(t, w.open())
+	w.sweep(t, time.Hour)
+	w.has(t, 0, 60, sevens)
+}
+
+// Status tells how far each stream has come.
+func TestStatus_TellsHowFar(t *testing.T) {
+	t.Parallel()
+	w := newWorld(at(1, 30), 1, ingest.Cut{Least: 2, Every: 30 * time.Minute})
+	w.perDay = 1000
+	require.NoError(t, w.open())
+	rows := slices.Delete(rowsOf(day, 0, 90, sevens), 20, 30)
+	w.write(w.streams[0], day, text(rows, 2))
+	w.sweep(t, 0)
+	status, err := w.feed.Status()
+	require.NoError(t, err)
+	today := status.Streams[0].Days[0]
+	require.Equal(t, ingest.DayStatus{
+		Day: day, Expected: 91, Accepted: 80, Holes: []ingest.Span{{First: at(0, 20), Last: at(0, 29), Rows: 10}},
+	}, today)
+	require.Equal(t, at(1, 29), status.Streams[0].Newest)
+	require.Equal(t, []int{2, 1000, 0, 0}, []int{status.Offered, status.PerDay, status.UnderWay, status.InDoubt})
+	w.to.fault = func(when string) bool { return when == "reply lost" || when == "no answer" }
+	w.write(w.streams[0], day, text(slices.Concat(rows, rowsOf(day, 90, 140, sevens)), 2))
+	w.sweep(t, 50*time.Minute)
+	status, err = w.feed.Status()
+	require.NoError(t, err)
+	require.Equal(t, []int{1, 1}, []int{status.UnderWay, status.InDoubt})
+	require.Equal(t, 50, status.Streams[0].Days[0].Waiting)
+	require.Equal(t, w.now.Add(time.Second), status.Until)
+}
+
+// Verify compares what the source has, what was accepted, and what is held; what is lost
+// can be sent again.
+func TestVerify_FindsWhatDiffers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(at(1, 0), 1, ingest.Cut{Least: 2})
+	w.sink = holder{w.to}
+	c := w.config()
+	c.Dir = t.TempDir()
+	f, err := ingest.Open(c)
+	require.NoError(t, err)
+	defer f.Close()
+	w.feed = f
+	w.put(0, 60, sevens)
+	w.sweep(t, 0)
+	checks, err := ingest.Verify(t.Context(), c, day)
+	require.NoError(t, err)
+	require.Equal(t, []ingest.Check{{Stream: "s0", Day: day, Source: 60, Accepted: 60, Asked: true, Held: 60}}, checks)
+
+	for _, slot := range []int{7, 8, 30} {
+		delete(w.to.values["s0"], at(0, slot).UnixMilli())
+	}
+	w.put(0, 64, sevens)
+	checks, err = ingest.Verify(t.Context(), c, day)
+	require.NoError(t, err)
+	require.Equal(t, []ingest.Check{{
+		Stream: "s0", Day: day, Source: 64, Accepted: 60, Asked: true, Held: 57,
+		Waiting: []ingest.Span{{First: at(1, 0), Last: at(1, 3), Rows: 4}},
+		Lost:    []ingest.Span{{First: at(0, 7), Last: at(0, 8), Rows: 2}, {First: at(0, 30), Last: at(0, 30), Rows: 1}},
+	}}, checks)
+	require.NoError(t, f.Resend("s0", checks[0].Lost))
+	w.sweep(t, 5*time.Minute)
+	w.sweep(t, time.Minute)
+	checks, err = ingest.Verify(t.Context(), c, day)
+	require.NoError(t, err)
+	require.Equal(t, []ingest.Check{{Stream: "s0", Day: day, Source: 64, Accepted: 64, Asked: true, Held: 64}}, checks)
+	require.ErrorIs(t, f.Resend("no", nil), ingest.ErrConfig)
+	require.ErrorIs(t, f.Resend("s0", []ingest.Span{{First: at(0, 0).AddDate(0, 0, -20), Rows: 1}}), ingest.ErrClosed)
+}
+
+type holder struct{ *receiver }
+
+func (h holder) Held(_ context.Context, s *ingest.Stream, date julian.Date) ([]sample.Row, error) {
+	var rows []sample.Row
+	for _, r := range h.values[s.Name] {
+		if julian.DateOf(r.UTC()) == date {
+			rows = append(rows, r)
+		}
+	}
+	return rows, nil
+}
+
+// Open says what is wrong with a configuration.
+func TestOpen_RefusesWhatCannotBe(t *testing.T) {
+	t.Parallel()
+	for i, change := range []func(*ingest.Config){
+		func(c *ingest.Config) { c.Sink = nil },
+		func(c *ingest.Config) { c.Days = -1 },
+		func(c *ingest.Config) { c.PerDay = -1 },
+		func(c *ingest.Config) { c.Streams[0].Name = "../s" },
+		func(c *ingest.Config) { c.Streams[0].Name = c.Streams[1].Name },
+		func(c *ingest.Config) { c.Streams[0].Cadence = 7 * time.Second },
+		func(c *ingest.Config) { c.Streams[0].Elements = nil },
+		func(c *ingest.Config) { c.Streams[0].Source.FS = nil },
+		func(c *ingest.Config) { c.Streams[0].Cut.Least = 3 },
+	} {
+		w := newWorld(at(1, 0), 2, ingest.Cut{})
+		c := w.config()
+		change(&c)
+		_, err := ingest.OpenOn(c, disktest.New())
+		require.ErrorIs(t, err, ingest.ErrConfig, i)
+	}
+}
+
+// A source that cannot be read is an error, and delays no other stream.
+func TestSweep_GoesOnWithoutASource(t *testing.T) {
+	t.Parallel()
+	w := newWorld(at(1, 0), 2, ingest.Cut{Least: 2})
+	w.streams[0].Source.FS = brokenFS{}
+	require.NoError(t, w.open())
+	w.write(w.streams[1], day, text(rowsOf(day, 0, 60, sevens), 2))
+	err := w.feed.Sweep(t.Context())
+	require.ErrorIs(t, err, fs.ErrPermission)
+	require.ErrorContains(t, err, "source of s0 of 2026-26")
+	require.Len(t, w.to.values["s1"], 60)
+}
+
+type brokenFS struct{}
+
+func (brokenFS) Open(name string) (fs.File, error) {
+	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
+}
+
+// Run sweeps at once, at hints, when a batch is due, and every poll, until its end.
+func TestRun_SweepsWhenThereIsSomethingToDo(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	w := newWorld(time.Now(), 1, ingest.Cut{})
+	w.streams[0].Source.FS = os.DirFS(dir)
+	w.streams[0].Series.Cadence = time.Second
+	c := w.config()
+	c.Now, c.Dir = nil, t.TempDir()
+	f, err := ingest.Open(c)
+	require.NoError(t, err)
+	defer f.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	hints, swept, ended := make(chan struct{}, 1), make(chan error, 100), make(chan struct{})
+	go func() {
+		f.Run(ctx, time.Hour, hints, func(err error) { swept <- err })
+		close(ended)
+	}()
+	require.NoError(t, <-swept)
+	now := time.Now().Truncate(time.Second)
+	name := w.streams[0].Source.File(julian.DateOf(now.UTC()))
+	require.NoError(t, os.WriteFile(dir+"/"+name, fmt.Appendf(nil, "%d 1 2\n", now.UnixMilli()), 0o600))
+	hints <- struct{}{}
+	require.NoError(t, <-swept)
+	status, err := f.Status()
+	require.NoError(t, err)
+	require.Equal(t, 1, status.Counts.Accepted)
+	cancel()
+	<-ended
 }

@@ -45,6 +45,7 @@ type beginEntry struct {
 	At      time.Time   `json:"at"`
 	Next    uint64      `json:"next"` // number of the next batch
 	Budget  budget      `json:"budget"`
+	Since   julian.Date `json:"since"`             // the day on which the feed was begun
 	Closed  julian.Date `json:"closed,omitzero"`   // the last day that is
 	Refused []cutEntry  `json:"refused,omitempty"` // without their data
 }
@@ -122,66 +123,54 @@ func decode(line []byte) (entries []entry, ok bool) {
 	return entries, json.Unmarshal(text, &entries) == nil
 }
 
-// openJournal opens the journal and gives each entry to use. A new one is begun with begin.
-func openJournal(d disk.Disk, begin entry, use func(entry)) (*journal, error) {
-	if err := d.Remove(journalNew); err != nil {
-		return nil, fmt.Errorf("journal: %w", err)
-	}
+// readJournal gives each entry of the journal to use, up to what is torn. Who goes on has
+// to restart it: what is read may not be durable.
+func readJournal(d disk.Disk, use func(entry)) error {
 	f, err := d.Open(journalName, false)
 	if errors.Is(err, fs.ErrNotExist) {
-		j := &journal{disk: d}
-		use(begin)
-		return j, j.restart([]entry{begin})
+		return nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("journal: %w", err)
+		return fmt.Errorf("journal: %w", err)
 	}
-	j := &journal{disk: d, file: f}
-	if err := j.read(use); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return j, nil
-}
-
-// read reads the journal to its end, and cuts off what is torn.
-func (j *journal) read(use func(entry)) error {
-	end, err := j.file.Size()
+	defer f.Close()
+	end, err := f.Size()
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	data := make([]byte, end)
-	if _, err := j.file.ReadAt(data, 0); ignoreEOF(err) != nil {
+	if _, err := f.ReadAt(data, 0); ignoreEOF(err) != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
+	good := 0
 	for line := range bytes.Lines(data) {
 		text, whole := bytes.CutSuffix(line, []byte("\n"))
 		entries, ok := decode(text)
 		if !whole || !ok {
-			if rest := data[j.size+int64(len(line)):]; holdsEntry(rest) {
-				return &DamageError{journalName, j.size}
+			if holdsEntry(data[good:]) {
+				return &DamageError{journalName, int64(good)}
 			}
 			break
 		}
 		for _, e := range entries {
 			use(e)
 		}
-		j.size += int64(len(line))
-	}
-	if j.size == end {
-		return nil
-	}
-	if err := errors.Join(j.file.Truncate(j.size), j.file.Sync()); err != nil {
-		return fmt.Errorf("journal: %w", err)
+		good += len(line)
 	}
 	return nil
 }
 
-// holdsEntry reports whether a good entry is among what follows a bad one.
+// holdsEntry reports whether good entries end a line of what cannot be read: then it is
+// not the end of what was written.
 func holdsEntry(data []byte) bool {
 	for line := range bytes.Lines(data) {
-		if _, ok := decode(bytes.TrimSuffix(line, []byte("\n"))); ok {
-			return true
+		line = bytes.TrimSuffix(line, []byte("\n"))
+		for i := range line {
+			if i >= 8 && line[i] == ' ' {
+				if _, ok := decode(line[i-8:]); ok {
+					return true
+				}
+			}
 		}
 	}
 	return false

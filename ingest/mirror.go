@@ -149,6 +149,7 @@ func ignoreEOF(err error) error {
 
 // write puts the rows of an accepted batch in their places, if they are not there.
 func (m *mirror) write(d dayOf, first int, rows []sample.Row) error {
+	m.dirty[d.file()] = true // also if it is there: perhaps not durably
 	if have, err := m.read(d, span{first, first + len(rows)}); err != nil || slices.Equal(have, rows) {
 		return err
 	}
@@ -194,6 +195,7 @@ func (m *mirror) spans(d dayOf) ([]span, error) {
 
 // cut adds a batch that was cut, if it is not there.
 func (m *mirror) cut(d dayOf, s span) error {
+	m.dirty[d.file()] = true
 	have, err := m.spans(d)
 	if err != nil || slices.Contains(have, s) {
 		return err
@@ -212,7 +214,6 @@ func (m *mirror) change(d dayOf, data []byte, where func(disk.File) (int64, erro
 	if err != nil {
 		return err
 	}
-	m.dirty[d.file()] = true
 	off, err := where(f)
 	if err == nil {
 		_, err = f.WriteAt(data, off)

@@ -41,9 +41,17 @@ type DayStatus struct {
 	Expected int            // rows of the day whose time has come
 	Accepted int            // rows that the sink has
 	Waiting  int            // rows that were read and are not settled
+	Refused  int            // rows that the sink has refused; they are offered again after a day
 	Holes    []Span         // rows before the newest one that the sink does not have
 	Faults   int            // lines of its file at fault
 	SetAside map[string]int // values that the filter has set aside, by its rules
+}
+
+// Counts returns what the feed has done since it was opened.
+func (f *Feed) Counts() Counts {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.counts
 }
 
 // Status tells how far the feed has come. It reads the state, not the sources.
@@ -102,6 +110,11 @@ func (f *Feed) status(d dayOf, now time.Time, newest *time.Time) (DayStatus, err
 	}
 	if s.Holes, _, err = f.absent(d, end); err != nil {
 		return s, err
+	}
+	for _, c := range f.refused {
+		if c.Stream == d.Name && c.Day == d.date && now.Sub(c.At) < refusedFor {
+			s.Refused += len(c.Rows)
+		}
 	}
 	if fl := f.files[d.file()]; fl != nil {
 		s.Waiting, s.Faults, s.SetAside = fl.open, fl.faults, maps.Clone(fl.aside)

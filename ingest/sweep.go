@@ -19,6 +19,9 @@ const (
 	groupRows, groupBatches = 20_000, 32
 	// olderEvery is how often the days before yesterday are looked at.
 	olderEvery = time.Minute
+	// refusedFor is how long a refusal is believed: what the receiver has against a
+	// batch may be mended there.
+	refusedFor = 24 * time.Hour
 	// early is how far ahead of this clock that of an instrument may be.
 	early = 5 * time.Minute
 	// pauseMin and pauseMax bound how long a sink is left alone that does not take a batch.
@@ -37,9 +40,7 @@ func (f *Feed) Sweep(ctx context.Context) error {
 		return errClosed
 	}
 	if f.broken != nil || f.journal.broken != nil {
-		if f.journal != nil {
-			f.journal.close() // what is in it is read again
-		}
+		f.journal.close() // what is in it is read again
 		if err := f.load(); err != nil {
 			return err
 		}
@@ -127,8 +128,7 @@ func newestFirst(first, newest julian.Date) []julian.Date {
 // shut closes the days that are due, unless something of them is left to be done.
 func (f *Feed) shut(failed map[julian.Date]error) error {
 	day, _ := f.window()
-	began := f.closed.IsValid()
-	if began {
+	if f.closed.IsValid() {
 		day = f.closed.AddDays(1)
 	}
 	for ; !f.config.Now().Before(day.AddDays(1).In(time.UTC).Add(f.config.Deadline)); day = day.AddDays(1) {
@@ -145,8 +145,8 @@ func (f *Feed) shut(failed map[julian.Date]error) error {
 			if err != nil {
 				return err
 			}
-			if n == 0 || n == d.slots() && !began {
-				continue // before the feed was there nothing is missing
+			if n == 0 || day.Compare(f.since) < 0 {
+				continue
 			}
 			missing += n
 			f.config.Logger.Warn("declared missing", "stream", s.Name, "day", day, "rows", n, "spans", spans)
@@ -183,7 +183,8 @@ type candidate struct {
 type visit struct {
 	file    *file
 	reading *reading
-	left    bool // something is to be done later
+	rest    []sample.Row // those that are not settled
+	left    bool         // something is to be done later
 	due     time.Time
 }
 
@@ -223,16 +224,16 @@ func (f *Feed) cut(g *group, v *visit, today julian.Date) error {
 			continue
 		}
 		of := dayOf{d.Stream, date}
-		view, err := f.view(of, rows, now)
+		view, err := f.view(of, rows, date != d.date, now)
 		if err != nil {
 			return err
 		}
 		if view == nil {
 			continue
 		}
-		view.foreign = date != d.date
 		view.newest = date == today || date == today.AddDays(-1) && !exists(d.Source, today)
 		pieces, left, due := d.Cut.pieces(view, now.UnixMilli())
+		v.rest = append(v.rest, view.unsettled()...)
 		for _, p := range pieces {
 			g.candidates = append(g.candidates, candidate{p, of, v})
 			g.rows += len(p.rows)
@@ -256,7 +257,7 @@ func exists(s Source, date julian.Date) bool {
 const margin = 2
 
 // view is what is known of the part of a day that these rows are of; nil if there is none.
-func (f *Feed) view(d dayOf, rows []sample.Row, now time.Time) (*view, error) {
+func (f *Feed) view(d dayOf, rows []sample.Row, foreign bool, now time.Time) (*view, error) {
 	first, end := d.slots(), 0
 	good := rows[:0:0]
 	for _, r := range rows {
@@ -273,8 +274,11 @@ func (f *Feed) view(d dayOf, rows []sample.Row, now time.Time) (*view, error) {
 	}
 	first, end = max(0, first-margin), min(d.slots(), end+margin)
 	v := &view{
-		dayOf: d, from: first, source: make([]sample.Row, end-first),
+		dayOf: d, foreign: foreign, from: first, source: make([]sample.Row, end-first),
 		until: now.Add(-d.Cut.Age).UnixMilli(),
+	}
+	if d.Cut.Age == 0 {
+		v.until = now.Add(early).UnixMilli()
 	}
 	for i := range v.source {
 		v.source[i] = d.missing(first + i)
@@ -296,10 +300,11 @@ func (f *Feed) view(d dayOf, rows []sample.Row, now time.Time) (*view, error) {
 		}
 	}
 	for _, c := range f.refused {
-		if c.Stream == d.Name && c.Day == d.date {
+		if c.Stream == d.Name && c.Day == d.date && now.Sub(c.At) < refusedFor {
 			v.refused = append(v.refused, f.newBatch(c).offer.Rows...)
 		}
 	}
+	v.judge()
 	return v, nil
 }
 
@@ -358,14 +363,18 @@ func (f *Feed) deliver(ctx context.Context, g *group) error {
 	for b, v := range visits {
 		if slices.Contains(f.under, b) {
 			v.left, v.due = true, now
+			continue
 		}
+		v.rest = slices.DeleteFunc(v.rest, func(r sample.Row) bool {
+			slot, ok := b.day.slot(r.Time)
+			return ok && b.cut.First <= slot && slot < b.cut.span().end
+		})
 	}
 	for _, v := range g.visits {
-		var rest []sample.Row
-		if v.left {
-			rest = v.reading.rows
+		if !v.left {
+			v.rest = nil
 		}
-		v.file.settle(v.reading, rest, v.due)
+		v.file.settle(v.reading, v.rest, v.due)
 	}
 	*g = group{}
 	return nil

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"testing/fstest"
 	"time"
 
 	"github.com/obskeep/obskeep/ingest"
+	"github.com/obskeep/obskeep/ingest/internal/disk"
 	"github.com/obskeep/obskeep/ingest/internal/disk/disktest"
 	"github.com/obskeep/obskeep/ingest/sample"
 	"github.com/obskeep/obskeep/julian"
@@ -66,24 +68,31 @@ func text(rows []sample.Row, elements int) []byte {
 
 // receiver is a sink in memory that knows what it has.
 type receiver struct {
-	fault func(when string) bool // whether something goes wrong here; nil: never
+	fault  func(when string) bool // whether something goes wrong here; nil: never
+	stored func(*ingest.Batch)    // is told of each batch that is stored; nil: nobody
 
 	values   map[string]map[int64]sample.Row // by stream and time
 	files    map[string]string               // bytes by name
-	equal    int                             // rows that it had already, beyond those that a batch says it repeats
-	repeated int                             // files that it had already, and said so
-	known    map[string]bool                 // names whose acceptance the sender was told
-	again    []string                        // of these, those that were offered again
+	offered  map[julian.Date]int             // by the day on which it was, which clock tells
+	clock    func() time.Time
+	equal    int             // rows that it had already, beyond those that a batch says it repeats
+	repeated int             // files that it had already, and said so
+	known    map[string]bool // names whose acceptance the sender was told
+	again    []string        // of these, those that were offered again
 }
 
 func newReceiver() *receiver {
-	return &receiver{values: map[string]map[int64]sample.Row{}, files: map[string]string{}, known: map[string]bool{}}
+	return &receiver{
+		values: map[string]map[int64]sample.Row{}, files: map[string]string{}, known: map[string]bool{},
+		offered: map[julian.Date]int{}, clock: time.Now,
+	}
 }
 
 func (r *receiver) goesWrong(when string) bool { return r.fault != nil && r.fault(when) }
 
 func (r *receiver) Send(ctx context.Context, b *ingest.Batch) ingest.Receipt {
 	key := b.Name + "\n" + string(b.Data)
+	r.offered[julian.DateOf(r.clock().UTC())]++
 	if r.known[key] {
 		r.again = append(r.again, b.Name)
 	}
@@ -92,12 +101,17 @@ func (r *receiver) Send(ctx context.Context, b *ingest.Batch) ingest.Receipt {
 		return ingest.Receipt{Outcome: ingest.Unknown}
 	case r.goesWrong("not now"):
 		return ingest.Receipt{Outcome: ingest.Later}
+	case r.goesWrong("refuses"):
+		return ingest.Receipt{Outcome: ingest.Refused, Text: "no"}
 	}
 	if _, ok := r.files[key]; ok {
 		r.repeated++
 		return ingest.Receipt{Outcome: ingest.Refused, Text: "the same file was uploaded before"}
 	}
 	r.files[key] = b.Name
+	if r.stored != nil {
+		r.stored(b)
+	}
 	of := r.values[b.Stream.Name]
 	if of == nil {
 		of = map[int64]sample.Row{}
@@ -137,6 +151,8 @@ type world struct {
 	disk    *disktest.Disk
 	to      *receiver
 	streams []*ingest.Stream
+	sink    ingest.Sink // nil: to
+	blind   bool        // there is no mirror
 	perDay  int
 	feed    *ingest.Feed
 }
@@ -166,10 +182,30 @@ func newWorld(start time.Time, streams int, cut ingest.Cut) *world {
 
 func (w *world) open() error {
 	var err error
-	w.feed, err = ingest.OpenOn(ingest.Config{
-		Dir: "-", Streams: w.streams, Sink: w.to, PerDay: w.perDay, Now: func() time.Time { return w.now },
-	}, w.disk)
+	var d disk.Disk = w.disk
+	if w.blind {
+		d = blind{d}
+	}
+	w.feed, err = ingest.OpenOn(w.config(), d)
 	return err
+}
+
+func (w *world) config() ingest.Config {
+	c := ingest.Config{Dir: "-", Streams: w.streams, Sink: w.sink, PerDay: w.perDay, Now: func() time.Time { return w.now }}
+	if c.Sink == nil {
+		c.Sink = w.to
+	}
+	return c
+}
+
+// blind is a disk on which nothing of a mirror stays.
+type blind struct{ disk.Disk }
+
+func (b blind) Open(name string, create bool) (disk.File, error) {
+	if strings.HasPrefix(name, "mirror/") {
+		return disktest.New().Open(name, create)
+	}
+	return b.Disk.Open(name, create)
 }
 
 // write makes the file of a stream and day hold these rows.
