@@ -55,7 +55,7 @@ type Feed struct {
 	broken  error // the state has to be read again
 	journal *journal
 	mirror  *mirror
-	files   map[string]*file // by stream and day
+	files   map[dayOf]*file
 	reader  *sample.Reader
 
 	next    uint64
@@ -64,7 +64,7 @@ type Feed struct {
 	refused []cutEntry
 	since   julian.Date // the day on which the feed was begun: before it nothing is missing
 	closed  julian.Date // the last day that is
-	older   time.Time   // when days before yesterday are looked at again
+	older   time.Time   // when days before today are looked at again
 	wait    time.Time   // the sink is left alone until then
 	pause   time.Duration
 	counts  Counts
@@ -167,7 +167,7 @@ func (c *Config) check() error {
 // feed is one whose journal is not read.
 func (c *Config) feed(d disk.Disk) *Feed {
 	return &Feed{
-		config: *c, disk: d, close: func() error { return nil }, mirror: &mirror{d, map[string]bool{}},
+		config: *c, disk: d, close: func() error { return nil }, mirror: newMirror(d),
 		reader: sample.NewReader(nil, nil, nil), anchored: anchored,
 	}
 }
@@ -175,8 +175,11 @@ func (c *Config) feed(d disk.Disk) *Feed {
 // load reads the state, and begins the journal anew: what was read, and seems to be there,
 // may not have reached the disk.
 func (f *Feed) load() error {
-	f.mirror = &mirror{f.disk, map[string]bool{}}
-	f.files = map[string]*file{}
+	if err := f.mirror.close(); err != nil {
+		return err
+	}
+	f.mirror = newMirror(f.disk)
+	f.files = map[dayOf]*file{}
 	f.under, f.refused = nil, nil
 	f.next, f.budget = 1, budget{}
 	f.since, f.closed = julian.DateOf(f.config.Now().UTC()), julian.Date{}
@@ -233,7 +236,7 @@ func (f *Feed) replay(e entry) error {
 		f.closed = e.Closed.Day
 	case e.Lost != nil:
 		if s := f.stream(e.Lost.Stream); s != nil {
-			return f.mirror.forget(dayOf{s, e.Lost.Day}, span{e.Lost.First, e.Lost.End})
+			return f.mirror.forget(dayAt(s, e.Lost.Day), span{e.Lost.First, e.Lost.End})
 		}
 	}
 	return nil
@@ -283,7 +286,7 @@ func (f *Feed) newBatch(c cutEntry) *batch {
 	if s == nil {
 		return nil
 	}
-	b := &batch{cut: c, day: dayOf{s, c.Day}}
+	b := &batch{cut: c, day: dayAt(s, c.Day)}
 	b.offer = Batch{Stream: s, Rows: b.rows(), Kind: c.Kind, Repeat: c.Repeat, Name: c.Name, Data: c.Data}
 	return b
 }
@@ -306,7 +309,7 @@ func (f *Feed) Close() error {
 	if f.broken == nil {
 		err = f.restart()
 	}
-	err = errors.Join(err, f.journal.close())
+	err = errors.Join(err, f.mirror.close(), f.journal.close())
 	f.broken = errClosed
 	return errors.Join(err, f.close())
 }

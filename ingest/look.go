@@ -176,11 +176,11 @@ func (d dayOf) reach() time.Duration {
 
 // filtered are the rows of a stream that follow from those that were read of a file.
 func (f *Feed) filtered(fl *file, rows []sample.Row) ([]sample.Row, error) {
-	from, to := fl.start(), fl.time(fl.slots())
+	from, to := fl.start, fl.time(fl.slots())
 	reach := fl.reach()
 	if reach > 0 {
 		for _, date := range []julian.Date{fl.date.AddDays(-1), fl.date.AddDays(1)} {
-			beside, err := f.all(dayOf{fl.Stream, date})
+			beside, err := f.all(dayAt(fl.Stream, date))
 			if err != nil {
 				return nil, err
 			}

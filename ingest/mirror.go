@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/obskeep/obskeep/ingest/internal/disk"
 	"github.com/obskeep/obskeep/ingest/sample"
 	"github.com/obskeep/obskeep/julian"
@@ -29,10 +31,18 @@ import (
 //	     -    8·k  each batch that was cut: its first row and the one behind its last
 type mirror struct {
 	disk  disk.Disk
-	dirty map[string]bool // files that are not synced
+	dirty map[dayOf]bool      // files that are not synced
+	files map[dayOf]disk.File // that are open
+}
+
+func newMirror(d disk.Disk) *mirror {
+	return &mirror{d, map[dayOf]bool{}, map[dayOf]disk.File{}}
 }
 
 const (
+	mirrorOpen = 256 // files at a time
+	mirrorSync = 32  // files at a time
+
 	mirrorMagic = "obskMIR\x01"
 	mirrorHead  = 16
 )
@@ -40,19 +50,19 @@ const (
 // dayOf is a day of a stream, whose rows have numbers from 0 on, their slots.
 type dayOf struct {
 	*Stream
-	date julian.Date
+	date  julian.Date
+	start int64 // of the first row, in milliseconds
 }
+
+func dayAt(s *Stream, date julian.Date) dayOf { return dayOf{s, date, date.In(time.UTC).UnixMilli()} }
 
 func (d dayOf) slots() int { return int(24 * time.Hour / d.Cadence) }
 
-// start is the time of the first row in milliseconds.
-func (d dayOf) start() int64 { return d.date.In(time.UTC).UnixMilli() }
-
-func (d dayOf) time(slot int) int64 { return d.start() + int64(slot)*d.Cadence.Milliseconds() }
+func (d dayOf) time(slot int) int64 { return d.start + int64(slot)*d.Cadence.Milliseconds() }
 
 // slot returns the slot of a time, if it is the time of one.
 func (d dayOf) slot(t int64) (int, bool) {
-	since, each := t-d.start(), d.Cadence.Milliseconds()
+	since, each := t-d.start, d.Cadence.Milliseconds()
 	return int(since / each), since >= 0 && since%each == 0 && since/each < int64(d.slots())
 }
 
@@ -65,6 +75,9 @@ func (d dayOf) missing(slot int) sample.Row {
 	return r
 }
 
+// has reports whether a time is one of the day.
+func (d dayOf) has(t int64) bool { return t >= d.start && t < d.start+24*60*60*1000 }
+
 func (d dayOf) file() string {
 	return path.Join("mirror", d.Name, fmt.Sprintf("%v.rows", d.date))
 }
@@ -76,8 +89,16 @@ type span struct{ first, end int }
 
 func (s span) len() int { return s.end - s.first }
 
-// open opens the file of a day; nil if there is none and create is not set.
+// open returns the file of a day; nil if there is none and create is not set.
 func (m *mirror) open(d dayOf, create bool) (disk.File, error) {
+	if f := m.files[d]; f != nil {
+		return f, nil
+	}
+	if len(m.files) >= mirrorOpen {
+		if err := m.close(); err != nil {
+			return nil, err
+		}
+	}
 	f, err := m.disk.Open(d.file(), create)
 	if errors.Is(err, fs.ErrNotExist) && !create {
 		return nil, nil
@@ -112,7 +133,18 @@ func (m *mirror) open(d dayOf, create bool) (disk.File, error) {
 		f.Close()
 		return nil, fmt.Errorf("mirror: %s is not of %d elements and %d rows: was the stream %s another before? Want another name for it", d.file(), len(d.Elements), d.slots(), d.Name)
 	}
+	m.files[d] = f
 	return f, nil
+}
+
+// close closes the files that are open.
+func (m *mirror) close() error {
+	var err error
+	for d, f := range m.files {
+		err = errors.Join(err, f.Close())
+		delete(m.files, d)
+	}
+	return err
 }
 
 func (d dayOf) offset(slot int) int64 { return mirrorHead + 4*int64(len(d.Elements))*int64(slot) }
@@ -125,8 +157,7 @@ func (m *mirror) read(d dayOf, s span) ([]sample.Row, error) {
 		return nil, err
 	}
 	if f != nil {
-		_, err = f.ReadAt(data, d.offset(s.first))
-		if err = errors.Join(ignoreEOF(err), f.Close()); err != nil {
+		if _, err := f.ReadAt(data, d.offset(s.first)); ignoreEOF(err) != nil {
 			return nil, fmt.Errorf("mirror: %w", err)
 		}
 	}
@@ -149,7 +180,7 @@ func ignoreEOF(err error) error {
 
 // write puts the rows of an accepted batch in their places, if they are not there.
 func (m *mirror) write(d dayOf, first int, rows []sample.Row) error {
-	m.dirty[d.file()] = true // also if it is there: perhaps not durably
+	m.dirty[d] = true // also if it is there: perhaps not durably
 	if have, err := m.read(d, span{first, first + len(rows)}); err != nil || slices.Equal(have, rows) {
 		return err
 	}
@@ -177,7 +208,6 @@ func (m *mirror) spans(d dayOf) ([]span, error) {
 	if f == nil {
 		return nil, err
 	}
-	defer f.Close()
 	size, err := f.Size()
 	if err != nil {
 		return nil, fmt.Errorf("mirror: %w", err)
@@ -195,7 +225,7 @@ func (m *mirror) spans(d dayOf) ([]span, error) {
 
 // cut adds a batch that was cut, if it is not there.
 func (m *mirror) cut(d dayOf, s span) error {
-	m.dirty[d.file()] = true
+	m.dirty[d] = true
 	have, err := m.spans(d)
 	if err != nil || slices.Contains(have, s) {
 		return err
@@ -218,7 +248,7 @@ func (m *mirror) change(d dayOf, data []byte, where func(disk.File) (int64, erro
 	if err == nil {
 		_, err = f.WriteAt(data, off)
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
+	if err != nil {
 		return fmt.Errorf("mirror: %w", err)
 	}
 	return nil
@@ -226,15 +256,26 @@ func (m *mirror) change(d dayOf, data []byte, where func(disk.File) (int64, erro
 
 // sync makes all of it durable.
 func (m *mirror) sync() error {
-	for name := range m.dirty {
-		f, err := m.disk.Open(name, false)
-		if err == nil {
-			err = errors.Join(f.Sync(), f.Close())
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("mirror: %w", err)
-		}
-		delete(m.dirty, name)
+	var group errgroup.Group
+	group.SetLimit(mirrorSync) // that much at once costs a disk hardly more than one
+	for d := range m.dirty {
+		group.Go(func() error {
+			f, err := m.disk.Open(d.file(), false)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			if err == nil {
+				err = errors.Join(f.Sync(), f.Close())
+			}
+			if err != nil {
+				return fmt.Errorf("mirror: %w", err)
+			}
+			return nil
+		})
 	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	clear(m.dirty)
 	return nil
 }

@@ -2,9 +2,9 @@ package ingest
 
 import (
 	"maps"
-	"slices"
 	"time"
 
+	"github.com/obskeep/obskeep/ingest/sample"
 	"github.com/obskeep/obskeep/julian"
 )
 
@@ -78,7 +78,7 @@ func (f *Feed) Status() (Status, error) {
 	for _, stream := range f.config.Streams {
 		of := StreamStatus{Stream: stream.Name}
 		for day := today; day.Compare(first) >= 0; day = day.AddDays(-1) {
-			d, err := f.status(dayOf{stream, day}, now, &of.Newest)
+			d, err := f.status(dayAt(stream, day), now, &of.Newest)
 			if err != nil {
 				return s, err
 			}
@@ -108,15 +108,13 @@ func (f *Feed) status(d dayOf, now time.Time, newest *time.Time) (DayStatus, err
 	if newest.After(rows[len(rows)-1].UTC()) {
 		end = len(rows) // a later day has rows
 	}
-	if s.Holes, _, err = f.absent(d, end); err != nil {
-		return s, err
-	}
+	s.Holes, _ = d.absent(rows[:end])
 	for _, c := range f.refused {
 		if c.Stream == d.Name && c.Day == d.date && now.Sub(c.At) < refusedFor {
 			s.Refused += len(c.Rows)
 		}
 	}
-	if fl := f.files[d.file()]; fl != nil {
+	if fl := f.files[d]; fl != nil {
 		s.Waiting, s.Faults, s.SetAside = fl.open, fl.faults, maps.Clone(fl.aside)
 	}
 	return s, nil
@@ -124,39 +122,36 @@ func (f *Feed) status(d dayOf, now time.Time, newest *time.Time) (DayStatus, err
 
 // expected is how many rows of a day have been due by now.
 func (d dayOf) expected(now time.Time) int {
-	since := now.UnixMilli() - d.start()
+	since := now.UnixMilli() - d.start
 	if since < 0 {
 		return 0
 	}
 	return min(int(since/d.Cadence.Milliseconds())+1, d.slots())
 }
 
-// absent returns the rows of a day before a slot that the sink does not have, and their number.
-func (f *Feed) absent(d dayOf, end int) (spans []Span, n int, err error) {
-	rows, err := f.mirror.read(d, span{0, end})
-	if err != nil {
-		return nil, 0, err
-	}
+// absent returns which of the first rows of a day have no values, and their number.
+func (d dayOf) absent(rows []sample.Row) (spans []Span, n int) {
 	var slots []int
 	for slot, r := range rows {
 		if !measured(r) {
 			slots = append(slots, slot)
 		}
 	}
-	return d.spans(slots), len(slots), nil
+	return d.spans(slots), len(slots)
 }
 
 // spans are the consecutive ones of slots, which are sorted.
 func (d dayOf) spans(slots []int) []Span {
 	var spans []Span
-	for i, slot := range slots {
-		at := time.UnixMilli(d.time(slot)).UTC()
-		if i == 0 || slots[i-1]+1 != slot {
-			spans = append(spans, Span{First: at})
+	for len(slots) > 0 {
+		n := 1
+		for n < len(slots) && slots[n] == slots[0]+n {
+			n++
 		}
-		last := &spans[len(spans)-1]
-		last.Last = at
-		last.Rows++
+		spans = append(spans, Span{
+			First: time.UnixMilli(d.time(slots[0])).UTC(), Last: time.UnixMilli(d.time(slots[n-1])).UTC(), Rows: n,
+		})
+		slots = slots[n:]
 	}
-	return slices.Clip(spans)
+	return spans
 }

@@ -13,11 +13,12 @@ import (
 )
 
 const (
-	// journalMax is from how many bytes on a journal is begun anew.
-	journalMax = 256 << 10
+	// journalMax and journalEach, of a stream, are from how many bytes on a journal is
+	// begun anew.
+	journalMax, journalEach = 256 << 10, 16 << 10
 	// groupRows and groupBatches are how much is cut before it is sent.
-	groupRows, groupBatches = 20_000, 32
-	// olderEvery is how often the days before yesterday are looked at.
+	groupRows, groupBatches = 20_000, 100
+	// olderEvery is how often the days before today are looked at.
 	olderEvery = time.Minute
 	// refusedFor is how long a refusal is believed: what the receiver has against a
 	// batch may be mended there.
@@ -58,16 +59,17 @@ func (f *Feed) sweep(ctx context.Context) error {
 	}
 	first, today := f.window()
 	now := f.config.Now()
-	all := !now.Before(f.older) || now.Before(f.older.Add(-olderEvery)) // or the clock was set back
+	all := !now.Before(f.older) || now.Before(f.older.Add(-olderEvery)) || // or the clock was set back
+		now.UTC().Hour() == 0 // files of yesterday still grow
 	failed := map[julian.Date]error{}
 	for _, day := range newestFirst(first, today) {
 		g := new(group)
 		for _, s := range f.config.Streams {
-			d := dayOf{s, day}
+			d := dayAt(s, day)
 			if !f.awake(ctx) {
 				break
 			}
-			if fl := f.files[d.file()]; fl != nil && fl.open == 0 && !all && day.DaysSince(today) < -1 {
+			if fl := f.files[d]; fl != nil && fl.open == 0 && !all && day != today {
 				continue
 			}
 			if err := f.visit(g, d, today); err != nil {
@@ -92,8 +94,9 @@ func (f *Feed) sweep(ctx context.Context) error {
 		if all {
 			f.older = now.Add(olderEvery)
 		}
+		maps.DeleteFunc(f.files, func(d dayOf, _ *file) bool { return d.date.Compare(first) < 0 })
 	}
-	if f.journal.size > journalMax {
+	if f.journal.size > int64(journalMax+journalEach*len(f.config.Streams)) {
 		if err := f.restart(); err != nil {
 			return err
 		}
@@ -137,19 +140,21 @@ func (f *Feed) shut(failed map[julian.Date]error) error {
 		}
 		missing := 0
 		for _, s := range f.config.Streams {
-			d := dayOf{s, day}
-			if fl := f.files[d.file()]; fl != nil && fl.open > 0 {
+			d := dayAt(s, day)
+			if fl := f.files[d]; fl != nil && fl.open > 0 {
 				return nil
 			}
-			spans, n, err := f.absent(d, d.slots())
+			if day.Compare(f.since) < 0 {
+				continue
+			}
+			rows, err := f.mirror.read(d, span{0, d.slots()})
 			if err != nil {
 				return err
 			}
-			if n == 0 || day.Compare(f.since) < 0 {
-				continue
+			if spans, n := d.absent(rows); n > 0 {
+				missing += n
+				f.config.Logger.Warn("declared missing", "stream", s.Name, "day", day, "rows", n, "spans", spans)
 			}
-			missing += n
-			f.config.Logger.Warn("declared missing", "stream", s.Name, "day", day, "rows", n, "spans", spans)
 		}
 		if err := f.journal.write(entry{Closed: &closedEntry{day}}); err != nil {
 			return err
@@ -190,11 +195,10 @@ type visit struct {
 
 // visit looks at a file, and adds to the group what is to be sent.
 func (f *Feed) visit(g *group, d dayOf, today julian.Date) error {
-	key := d.file()
-	fl := f.files[key]
+	fl := f.files[d]
 	if fl == nil {
 		fl = &file{dayOf: d}
-		f.files[key] = fl
+		f.files[d] = fl
 	}
 	r, err := f.look(fl)
 	if r == nil {
@@ -214,7 +218,10 @@ func (f *Feed) cut(g *group, v *visit, today julian.Date) error {
 	d, now := v.file.dayOf, f.config.Now()
 	days := map[julian.Date][]sample.Row{}
 	for _, row := range v.reading.rows {
-		date := julian.DateOf(row.UTC())
+		date := d.date
+		if !d.has(row.Time) {
+			date = julian.DateOf(row.UTC())
+		}
 		days[date] = append(days[date], row)
 	}
 	for _, date := range slices.SortedFunc(maps.Keys(days), julian.Date.Compare) {
@@ -223,7 +230,7 @@ func (f *Feed) cut(g *group, v *visit, today julian.Date) error {
 			f.counts.Quarantined += len(rows)
 			continue
 		}
-		of := dayOf{d.Stream, date}
+		of := dayAt(d.Stream, date)
 		view, err := f.view(of, rows, date != d.date, now)
 		if err != nil {
 			return err
@@ -259,7 +266,7 @@ const margin = 2
 // view is what is known of the part of a day that these rows are of; nil if there is none.
 func (f *Feed) view(d dayOf, rows []sample.Row, foreign bool, now time.Time) (*view, error) {
 	first, end := d.slots(), 0
-	good := rows[:0:0]
+	good := make([]sample.Row, 0, len(rows))
 	for _, r := range rows {
 		slot, ok := d.slot(r.Time)
 		if !ok || r.Time > now.Add(early).UnixMilli() {

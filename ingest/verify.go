@@ -44,7 +44,7 @@ func Verify(ctx context.Context, c Config, day julian.Date) ([]Check, error) {
 func (f *Feed) verify(ctx context.Context, day julian.Date) ([]Check, error) {
 	var checks []Check
 	for _, s := range f.config.Streams {
-		d := dayOf{s, day}
+		d := dayAt(s, day)
 		c := Check{Stream: s.Name, Day: day}
 		accepted, err := f.mirror.read(d, span{0, d.slots()})
 		if err != nil {
@@ -135,7 +135,7 @@ func (f *Feed) Resend(stream string, lost []Span) error {
 	first, _ := f.window()
 	var entries []entry
 	for _, l := range lost {
-		d := dayOf{s, julian.DateOf(l.First.UTC())}
+		d := dayAt(s, julian.DateOf(l.First.UTC()))
 		slot, ok := d.slot(l.First.UnixMilli())
 		switch {
 		case !ok || slot+l.Rows > d.slots():
@@ -155,7 +155,7 @@ func (f *Feed) Resend(stream string, lost []Span) error {
 		if err := f.replay(e); err != nil {
 			return f.fail(err)
 		}
-		if fl := f.files[dayOf{s, e.Lost.Day}.file()]; fl != nil {
+		if fl := f.files[dayAt(s, e.Lost.Day)]; fl != nil {
 			fl.again()
 		}
 	}
