@@ -54,7 +54,7 @@ func decode(file string, v any) error {
 	}
 	if unknown := md.Undecoded(); len(unknown) > 0 {
 		key := unknown[0]
-		return &UsageError{fmt.Errorf("config %s:%d: unknown key %q", file, lineOf(string(text), key), key.String())}
+		return &UsageError{fmt.Errorf("config %s:%d: unknown key %q", file, lineOf(string(text), key, 0), key.String())}
 	}
 	return nil
 }
@@ -75,29 +75,53 @@ func wrongKind(text string, keys []toml.Key, v any) error {
 	if _, err := toml.Decode(text, &top); err != nil {
 		return fmt.Errorf(": %w", err)
 	}
+	before := map[string]int{} // how often a key has come: in a list of tables it comes in each
 	for _, key := range keys {
-		var value any = top
+		nth := before[key.String()]
+		before[key.String()]++
 		t := reflect.TypeOf(v).Elem()
 		for _, name := range key {
-			table, _ := value.(map[string]any)
-			value = table[name]
 			if t = fieldType(t, name); t == nil {
 				break
 			}
 		}
-		if t == nil {
-			continue // an unknown key, below one of the wrong kind for example
+		values := valuesOf(top, key)
+		if t == nil || nth >= len(values) {
+			continue // an unknown key, below one of the wrong kind for example; or the next of a list of tables
 		}
-		if want := wanted(value, t); want != "" {
-			return fmt.Errorf(":%d: %s: want %s, not %s", lineOf(text, key), key, want, kindOf(value))
+		if want := wanted(values[nth], t); want != "" {
+			return fmt.Errorf(":%d: %s: want %s, not %s", lineOf(text, key, nth), key, want, kindOf(values[nth]))
 		}
 	}
 	return errors.New(": a value is not of the kind that its key wants")
 }
 
-// fieldType is the type of the field that is named so in a configuration, nil
-// if there is none.
+// valuesOf are the values of a key: several if it leads through lists of tables.
+func valuesOf(value any, key toml.Key) []any {
+	if len(key) == 0 {
+		return []any{value}
+	}
+	switch value := value.(type) {
+	case map[string]any:
+		if below, ok := value[key[0]]; ok {
+			return valuesOf(below, key[1:])
+		}
+	case []map[string]any:
+		var all []any
+		for _, table := range value {
+			all = append(all, valuesOf(table, key)...)
+		}
+		return all
+	}
+	return nil
+}
+
+// fieldType is the type of the field that is named so in a configuration, or in each
+// table of a list of them, nil if there is none.
 func fieldType(t reflect.Type, name string) reflect.Type {
+	if t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
 	if t.Kind() != reflect.Struct {
 		return nil
 	}
@@ -130,6 +154,10 @@ func wanted(value any, t reflect.Type) string {
 		return aNumber
 	case t.Kind() == reflect.Struct && kind != aTable:
 		return aTable
+	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct:
+		if _, ok := value.([]map[string]any); !ok {
+			return aList + " of tables, each with its name in double brackets"
+		}
 	case t.Kind() == reflect.Slice:
 		list, ok := value.([]any)
 		if !ok || slices.ContainsFunc(list, func(elem any) bool { return wanted(elem, t.Elem()) != "" }) {
@@ -175,27 +203,32 @@ func kindOf(value any) string {
 	return aTable
 }
 
-// lineOf finds the line of a key that was read: the reader does not tell.
-func lineOf(text string, key toml.Key) int {
+// lineOf finds the line of the nth key of a name that was read, from 0 on: the reader does
+// not tell.
+func lineOf(text string, key toml.Key, nth int) int {
+	found := func() bool {
+		nth--
+		return nth < 0
+	}
 	table, name := strings.Join(key[:len(key)-1], "."), key[len(key)-1]
 	current := ""
 	for i, line := range strings.Split(text, "\n") {
 		line = strings.TrimSpace(line)
 		if head, ok := strings.CutPrefix(line, "["); ok {
 			current = strings.Trim(head, "[] ")
-			if current == key.String() {
+			if current == key.String() && found() {
 				return i + 1
 			}
 			continue
 		}
 		left, _, ok := strings.Cut(line, "=")
 		left = strings.Trim(strings.TrimSpace(left), `"'`)
-		if ok && (current == table && left == name || current == "" && left == key.String()) {
+		if ok && (current == table && left == name || current == "" && left == key.String()) && found() {
 			return i + 1
 		}
 	}
 	if len(key) > 1 {
-		return lineOf(text, key[:len(key)-1]) // in an inline table
+		return lineOf(text, key[:len(key)-1], 0) // in an inline table
 	}
 	return 1
 }

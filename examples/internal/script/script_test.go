@@ -26,6 +26,14 @@ type config struct {
 			Key int `toml:"key"`
 		} `toml:"sub"`
 	} `toml:"table"`
+	Each []each `toml:"each"`
+}
+
+type each struct {
+	Name  string `toml:"name"`
+	Inner []struct {
+		Key int `toml:"key"`
+	} `toml:"inner"`
 }
 
 type embedded struct {
@@ -62,6 +70,10 @@ func TestReadConfig(t *testing.T) {
 		{"a list of tables for a table", "[[table]]\nsize = \"1 B\"\n", `:1: table: want a table, not a list of tables`},
 		{"a wrong value in an inline table", "\ntable = { sub = { key = \"1\" } }\n", `:2: table.sub.key: want a whole number`},
 		{"an unknown key before a wrong value", "nmae = \"x\"\nname = 1\n", `:2: name: want`},
+		{"a wrong value in the second table of a list", "[[each]]\nname = \"x\"\n[[each]]\nname = 1\n", `:4: each.name: want a text in quotes, not a whole number`},
+		{"a wrong value in a list in a list", "[[each]]\n[[each.inner]]\nkey = 1\n[[each]]\n[[each.inner]]\nkey = 1\n[[each.inner]]\nkey = \"1\"\n", `:8: each.inner.key: want a whole number, not a text in quotes`},
+		{"an unknown key in the second table of a list", "[[each]]\nname = \"x\"\n[[each]]\nnmae = \"y\"\n", `:4: unknown key "each.nmae"`},
+		{"a table for a list of them", "[each]\nname = \"x\"\n", `:1: each: want a list of tables, each with its name in double brackets, not a table`},
 		{"a value that is none", "[table]\nsize = \"much\"\n", `:2: `},
 		{"a duration without a unit", "[table]\nwait = 10\n", `:2: table.wait: want a duration such as "10m" or "1h30m", not 10`},
 		{"a duration that is none", "[table]\nwait = \"10x\"\n", `:2: table.wait: `},
