@@ -663,3 +663,79 @@ func TestRun_SweepsWhenThereIsSomethingToDo(t *testing.T) {
 	cancel()
 	<-ended
 }
+
+// A row that stands alone is paired with one that is not there, or else with one that
+// was delivered, which is counted.
+func TestSweep_PairsWhatStandsAlone(t *testing.T) {
+	t.Parallel()
+	w := opened(t, at(1, 0), ingest.Cut{Least: 2})
+	var batches []*ingest.Batch
+	w.to.stored = func(b *ingest.Batch) { batches = append(batches, b) }
+	rows := rowsOf(day, 0, 60, sevens)
+	w.write(w.streams[0], day, text(slices.Concat(rows[:20], rows[30:31], rows[40:]), 2))
+	w.sweep(t, 0)
+	require.Len(t, batches, 3)
+	alone := batches[slices.IndexFunc(batches, func(b *ingest.Batch) bool { return len(b.Rows) == 2 })]
+	require.Equal(t, rows[30], alone.Rows[0])
+	require.False(t, alone.Rows[1].Values[0].Measured())
+	require.Zero(t, alone.Repeat)
+
+	rows[50].Values[0]++ // among others
+	w.write(w.streams[0], day, text(rows, 2))
+	w.sweep(t, time.Minute)
+	w.sweep(t, time.Minute)
+	last := batches[slices.IndexFunc(batches, func(b *ingest.Batch) bool { return b.Kind == ingest.Correction })]
+	require.Equal(t, rows[49:51], last.Rows)
+	require.Equal(t, 1, last.Repeat)
+	require.Equal(t, 1, w.feed.Counts().Repeated)
+	require.Equal(t, 1, w.feed.Counts().Corrections)
+	for _, r := range rows {
+		require.Equal(t, r, w.to.values["s0"][r.Time])
+	}
+	require.Zero(t, w.to.equal)
+}
+
+// No two batches of a day have one name, whatever becomes of their rows.
+func TestSweep_GivesEachBatchANameOfItsOwn(t *testing.T) {
+	t.Parallel()
+	w := opened(t, at(1, 0), ingest.Cut{Least: 2})
+	names := map[string]bool{}
+	w.to.stored = func(b *ingest.Batch) {
+		require.False(t, names[b.Name], b.Name)
+		names[b.Name] = true
+	}
+	rows := rowsOf(day, 0, 60, sevens)
+	for i := range 8 {
+		rows[30].Values[0] = sample.Value(i)
+		rows[31].Values[0] = sample.Value(i)
+		w.write(w.streams[0], day, text(rows, 2))
+		w.sweep(t, time.Minute)
+		require.Equal(t, rows[30], w.to.values["s0"][rows[30].Time])
+	}
+	require.Len(t, names, 8)
+	require.Zero(t, w.to.equal)
+}
+
+// An older day is delivered after the newest rows, and what is refused is offered again
+// after a day.
+func TestSweep_OffersWhatWasRefusedAfterADay(t *testing.T) {
+	t.Parallel()
+	w := opened(t, at(1, 0), ingest.Cut{Least: 2})
+	refused := 0
+	w.to.fault = func(when string) bool {
+		if when == "refuses" {
+			refused++
+			return refused == 1
+		}
+		return false
+	}
+	w.put(0, 60, sevens)
+	w.sweep(t, 0)
+	status, err := w.feed.Status()
+	require.NoError(t, err)
+	require.Equal(t, 60, status.Streams[0].Days[0].Refused)
+	w.sweep(t, 23*time.Hour)
+	require.Equal(t, 1, refused)
+	w.sweep(t, 2*time.Hour)
+	w.has(t, 0, 60, sevens)
+}

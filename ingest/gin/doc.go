@@ -36,6 +36,7 @@
 //   - Reconcile finds a stored file, and says "not there" only of a file that no answer of
 //     the service holds.
 //   - Verify says that a file is missing only if the service answers so.
+//   - A Sink says stored only of what the service says so of, or holds byte for byte.
 //   - A Client has one request under way at a time.
 //   - A request ends within the time limits for connecting, sending and the answer, and
 //     when its context does.

@@ -46,4 +46,5 @@
 //   - A header names the file it stands in.
 //   - Reading a row allocates nothing.
 //   - A header is kept in bounded memory.
+//   - A fragment is made only of rows that the header describes, and is read as it was made.
 package iaga2002
