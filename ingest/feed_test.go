@@ -163,16 +163,16 @@ func TestSweep_TakesALastLineThatStands(t *testing.T) {
 	w.sweep(t, 30*time.Second)
 	w.has(t, 0, 60, sevens)
 
-	// It was not the last, and not whole.
+	// One that was not whole is corrected when it is.
+	data = text(rowsOf(day, 0, 62, sevens), 2)
 	w.now = w.now.Add(time.Minute)
-	w.put(0, 65, func(slot int) sample.Value {
-		if slot < 59 {
-			return sevens(slot)
-		}
-		return 10*sevens(slot) + 3
-	})
+	w.write(w.streams[0], day, data[:len(data)-2])
+	w.sweep(t, 0)
 	w.sweep(t, time.Minute)
-	require.Equal(t, 10*sevens(59)+3, w.to.values["s0"][at(0, 59).UnixMilli()].Values[0])
+	require.Equal(t, -sevens(61)/10, w.to.values["s0"][at(1, 1).UnixMilli()].Values[1])
+	w.write(w.streams[0], day, data)
+	w.sweep(t, time.Second)
+	w.has(t, 0, 62, sevens)
 }
 
 // Rows of another day in a file are delivered, and change nothing of what that day's own
@@ -738,4 +738,93 @@ func TestSweep_OffersWhatWasRefusedAfterADay(t *testing.T) {
 	require.Equal(t, 1, refused)
 	w.sweep(t, 2*time.Hour)
 	w.has(t, 0, 60, sevens)
+}
+
+// The newest rows go when they cover the time of a batch, or have waited for it.
+func TestSweep_WaitsForABatch(t *testing.T) {
+	t.Parallel()
+	w := opened(t, at(1, 0), ingest.Cut{Least: 2, Every: 5 * time.Minute})
+	w.put(0, 60, sevens)
+	w.sweep(t, 0)
+	w.has(t, 0, 60, sevens)
+	w.put(0, 63, sevens)
+	w.sweep(t, 3*time.Minute)
+	w.has(t, 0, 60, sevens)
+	w.put(0, 65, sevens)
+	w.sweep(t, 2*time.Minute)
+	w.has(t, 0, 65, sevens)
+	w.put(0, 67, sevens) // and no more come
+	w.sweep(t, 2*time.Minute)
+	w.has(t, 0, 65, sevens)
+	w.sweep(t, 4*time.Minute)
+	w.has(t, 0, 67, sevens)
+	require.Len(t, w.to.files, 3)
+}
+
+// What a filter makes of rows far apart is made anew when one of them changes, and of the
+// rows of the days around.
+func TestSweep_FiltersAcrossDays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(at(23, 59), 1, ingest.Cut{})
+	w.streams[0].Filter = sums{}
+	require.NoError(t, w.open())
+	next := day.AddDays(1)
+	w.put(1430, 1438, sevens)
+	w.sweep(t, 0)
+	w.put(1430, 1440, sevens)
+	w.write(w.streams[0], next, text(rowsOf(next, 0, 3, sevens), 2))
+	w.sweep(t, 3*time.Minute)
+	w.sweep(t, time.Minute)
+	value := func(date julian.Date, slot int) sample.Value {
+		return w.to.values["s0"][date.In(time.UTC).Add(time.Duration(slot)*time.Minute).UnixMilli()].Values[0]
+	}
+	require.Equal(t, sevens(1434)+sevens(1435)+sevens(1436), value(day, 1435))
+	require.Equal(t, sevens(1438)+sevens(1439)+sevens(0), value(day, 1439))
+	require.Equal(t, sevens(1439)+sevens(0)+sevens(1), value(next, 0))
+	require.Len(t, w.to.values["s0"], 11, "the first and the last row have no neighbours")
+	status, err := w.feed.Status()
+	require.NoError(t, err)
+	require.Equal(t, map[string]int{"edge": 2}, status.Streams[0].Days[0].SetAside)
+
+	w.put(1430, 1440, func(slot int) sample.Value {
+		if slot == 1436 {
+			return 0
+		}
+		return sevens(slot)
+	})
+	w.sweep(t, time.Minute)
+	w.sweep(t, time.Minute)
+	require.Equal(t, sevens(1434)+sevens(1435), value(day, 1435))
+	require.Zero(t, w.to.equal)
+}
+
+// sums is a filter whose rows are the sums of three.
+type sums struct{}
+
+func (sums) Reach() time.Duration { return time.Minute }
+
+func (sums) Apply(rows []sample.Row, setAside func(string, int)) []sample.Row {
+	var made []sample.Row
+	for i, r := range rows {
+		if i == 0 || i+1 == len(rows) {
+			setAside("edge", 1)
+			continue
+		}
+		r.Values[0] += rows[i-1].Values[0] + rows[i+1].Values[0]
+		made = append(made, r)
+	}
+	return made
+}
+
+// A file that is gone for good, with rows that were waiting, keeps no day open.
+func TestSweep_ClosesADayWhoseFileIsGone(t *testing.T) {
+	t.Parallel()
+	w := opened(t, at(1, 0), ingest.Cut{Least: 2, Age: 240 * time.Hour})
+	w.put(0, 60, sevens)
+	w.sweep(t, 0)
+	w.sweep(t, 100*time.Hour)
+	require.Zero(t, w.feed.Counts().Missing, "they wait")
+	clear(w.fs)
+	w.sweep(t, 24*time.Hour)
+	require.Equal(t, 2*1440, w.feed.Counts().Missing, "on two days")
 }
