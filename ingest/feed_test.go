@@ -531,6 +531,14 @@ func TestStatus_TellsHowFar(t *testing.T) {
 	}, today)
 	require.Equal(t, at(1, 29), status.Streams[0].Newest)
 	require.Equal(t, []int{2, 1000, 0, 0}, []int{status.Offered, status.PerDay, status.UnderWay, status.InDoubt})
+
+	yesterday := day.AddDays(-1)
+	w.write(w.streams[0], yesterday, text(rowsOf(yesterday, 0, 1400, sevens), 2))
+	w.sweep(t, time.Minute)
+	status, err = w.feed.Status()
+	require.NoError(t, err)
+	require.Equal(t, 40, status.Streams[0].Days[1].Holes[0].Rows, "at its end")
+
 	w.to.fault = func(when string) bool { return when == "reply lost" || when == "no answer" }
 	w.write(w.streams[0], day, text(slices.Concat(rows, rowsOf(day, 90, 140, sevens)), 2))
 	w.sweep(t, 50*time.Minute)
@@ -653,13 +661,20 @@ func TestRun_SweepsWhenThereIsSomethingToDo(t *testing.T) {
 	}()
 	require.NoError(t, <-swept)
 	now := time.Now().Truncate(time.Second)
+	tries := 0
+	w.to.fault = func(when string) bool {
+		if when == "not now" {
+			tries++
+		}
+		return when == "not now" && tries == 1
+	}
 	name := w.streams[0].Source.File(julian.DateOf(now.UTC()))
 	require.NoError(t, os.WriteFile(dir+"/"+name, fmt.Appendf(nil, "%d 1 2\n", now.UnixMilli()), 0o600))
 	hints <- struct{}{}
 	require.NoError(t, <-swept)
-	status, err := f.Status()
-	require.NoError(t, err)
-	require.Equal(t, 1, status.Counts.Accepted)
+	require.Zero(t, f.Counts().Accepted)
+	require.NoError(t, <-swept, "after the sink was left alone for a second")
+	require.Equal(t, 1, f.Counts().Accepted)
 	cancel()
 	<-ended
 }
@@ -827,4 +842,21 @@ func TestSweep_ClosesADayWhoseFileIsGone(t *testing.T) {
 	clear(w.fs)
 	w.sweep(t, 24*time.Hour)
 	require.Equal(t, 2*1440, w.feed.Counts().Missing, "on two days")
+}
+
+// What a process that was killed had written, and not synced, is synced before the
+// journal forgets it.
+func TestOpen_SyncsWhatItFinds(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(20) {
+		w := opened(t, at(1, 0), ingest.Cut{Least: 2})
+		w.put(0, 60, sevens)
+		w.sweep(t, 0)
+		w.disk.Kill()
+		require.NoError(t, w.open())
+		w.disk.Restart(random(seed))
+		require.NoError(t, w.open())
+		w.sweep(t, time.Minute)
+		w.has(t, 0, 60, sevens)
+	}
 }

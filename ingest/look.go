@@ -140,7 +140,6 @@ func (f *Feed) read(fl *file, src *source) ([]sample.Row, error) {
 			f.config.Logger.Debug("fault", "fault", fault)
 		},
 	})
-	want := fl.of()
 	var rows []sample.Row
 	for {
 		row, err := f.reader.Read()
@@ -150,12 +149,9 @@ func (f *Feed) read(fl *file, src *source) ([]sample.Row, error) {
 		if err != nil {
 			return nil, err
 		}
-		for e := len(want.Elements); e < len(row.Values); e++ {
-			row.Values[e] = sample.NotObserved
-		}
 		rows = append(rows, row)
 	}
-	if err := agrees(fl.parser.Series(), want); err != nil && len(rows) > 0 {
+	if err := agrees(fl.parser.Series(), fl.of()); err != nil && len(rows) > 0 {
 		return nil, err
 	}
 	fl.end, fl.torn = f.reader.Position(), f.reader.Torn()
