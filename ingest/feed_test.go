@@ -58,6 +58,7 @@ func (w *world) has(t *testing.T, first, end int, value func(int) sample.Value) 
 	}
 	require.Empty(t, cmp.Diff(want, w.to.values["s0"]))
 	require.Zero(t, w.to.equal)
+	require.Empty(t, w.to.again)
 }
 
 // A growing file is delivered piece by piece, and each row once.
