@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -226,9 +227,17 @@ func smallFiles(b *testing.B) string {
 }
 
 // fresh makes a new directory each time. Nothing is removed meanwhile: for some
-// seconds ext4 looks around every inode that was freed before it makes one.
+// seconds ext4 looks around every inode that was freed before it makes one. A big
+// file, which is called x, is cut to nothing: or the disk is full in the end.
 func fresh(b *testing.B) func() string {
-	return func() string { return b.TempDir() }
+	dst := ""
+	return func() string {
+		if err := os.Truncate(filepath.Join(dst, "x"), 0); !errors.Is(err, fs.ErrNotExist) {
+			require.NoError(b, err)
+		}
+		dst = b.TempDir()
+		return dst
+	}
 }
 
 func BenchmarkFirstCopyOf1GiB(b *testing.B) {
@@ -294,8 +303,9 @@ func versions(b *testing.B, change func(b *testing.B, file string)) (src, old st
 
 // holding makes a directory that holds a copy of old.
 func holding(b *testing.B, old string) func() string {
+	anew := fresh(b)
 	return func() string {
-		dst := b.TempDir()
+		dst := anew()
 		sshtest.Shell(b, "", "cp -a "+old+"/. "+dst)
 		return dst
 	}
@@ -328,7 +338,8 @@ func BenchmarkKeptSignatureOf1GiB(b *testing.B) {
 	after := func(old string, then func(dst string)) contest {
 		c := contest{src: src, push: true, noRsync: true, signatures: true}
 		dst := ""
-		c.prepare = func() string { dst = b.TempDir(); return dst }
+		anew := fresh(b)
+		c.prepare = func() string { dst = anew(); return dst }
 		c.begin = func(cmd *exec.Cmd, _ *sshtest.Proxy) {
 			// What goes first is the old version, by the same means.
 			sshtest.Shell(b, "", "mv "+src+" "+src+".new && mv "+old+" "+src)
