@@ -35,6 +35,8 @@ func TestImports_RootsBringInNothingHeavy(t *testing.T) {
 		"./transfer/keep":    {module + "/", "golang.org/x/"},
 		"./vmimage":          {module + "/", "golang.org/x/"},
 		"./vmimage/virt":     {module + "/vmimage/virt"},
+		"./ingest":           {module + "/ingest", module + "/internal/", module + "/julian", "golang.org/x/"},
+		"./ingest/filter":    {module + "/ingest/"},
 		"./ingest/iaga2002":  {module + "/ingest/", module + "/julian"},
 		"./ingest/imf":       {module + "/ingest/", module + "/julian"},
 		"./ingest/columns":   {module + "/ingest/", module + "/julian"},
@@ -61,6 +63,8 @@ func TestImports_HeavyModulesStayInTheirLeaves(t *testing.T) {
 		"github.com/digitalocean/go-libvirt": {"vmimage/virt/libvirt"},
 		"github.com/lima-vm/go-qcow2reader":  {"vmimage/disk"},
 		"github.com/icholy/digest":           {"ingest/gin"},
+		"github.com/eclipse/paho":            {"ingest/impf"},
+		"github.com/fsnotify/fsnotify":       {"ingest/watch"},
 		"github.com/BurntSushi/toml":         {"examples"},
 		"github.com/schollz/progressbar":     {"examples"},
 	}

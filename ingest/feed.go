@@ -287,7 +287,7 @@ func (f *Feed) newBatch(c cutEntry) *batch {
 		return nil
 	}
 	b := &batch{cut: c, day: dayAt(s, c.Day)}
-	b.offer = Batch{Stream: s, Rows: b.rows(), Kind: c.Kind, Repeat: c.Repeat, Name: c.Name, Data: c.Data}
+	b.offer = Batch{Number: c.Batch, Stream: s, Rows: b.rows(), Kind: c.Kind, Repeat: c.Repeat, Name: c.Name, Data: c.Data}
 	return b
 }
 

@@ -12,6 +12,7 @@ import (
 // Batch is what a sink is offered: some rows of one stream and day, without a hole.
 // It never changes, however often it is offered.
 type Batch struct {
+	Number uint64 // of its feed: it has this number for good, and no other has it
 	Stream *Stream
 	Rows   []sample.Row
 	Kind   Kind

@@ -12,8 +12,7 @@
 // refused, and a feed offers its rows again a day later. A feed begins each batch with a
 // row that no earlier one began with, as long as the day has one; it has none for a
 // correction of the first row of a day, or if each row was a batch of its own. Who wants
-// those has a Path that tells them apart, for example by [ingest.Batch].Kind and a hash
-// of the bytes.
+// those has a Path with the [ingest.Batch].Number in it.
 //
 // # Guarantees
 //

@@ -22,7 +22,7 @@ func TestPackage_KnowsNoClockNoDiskAndNoLocalTimeZone(t *testing.T) {
 	}
 	const module = "github.com/obskeep/obskeep/"
 	ours := map[string]bool{module + "julian": true, module + "ingest/sample": true, module + "ingest/internal/fixed": true}
-	for _, dir := range []string{".", "../iaga2002", "../imf", "../columns", "../internal/fixed"} {
+	for _, dir := range []string{".", "../iaga2002", "../imf", "../columns", "../filter", "../internal/fixed"} {
 		names, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		require.NoError(t, err)
 		require.NotEmpty(t, names, dir)
