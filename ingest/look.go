@@ -117,7 +117,10 @@ func (f *Feed) look(fl *file) (*reading, error) {
 		return nil, fl.wrong(err)
 	}
 	next.anchor = f.anchorOf(src, next.end.Offset)
-	return &reading{rows: slices.Concat(next.rest, rows), next: &next}, nil
+	if len(next.rest) > 0 {
+		rows = slices.Concat(next.rest, rows)
+	}
+	return &reading{rows: rows, next: &next}, nil
 }
 
 // wrong says what is wrong with a file. That it is not there is not: it may come back.
@@ -140,7 +143,7 @@ func (f *Feed) read(fl *file, src *source) ([]sample.Row, error) {
 			f.config.Logger.Debug("fault", "fault", fault)
 		},
 	})
-	var rows []sample.Row
+	rows := make([]sample.Row, 0, min(fl.slots(), int(fl.size-fl.end.Offset)/16))
 	for {
 		row, err := f.reader.Read()
 		if err == io.EOF {

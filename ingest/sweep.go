@@ -216,13 +216,13 @@ func (f *Feed) visit(g *group, d dayOf, today julian.Date) error {
 // cut adds to the group what a visit has found to be sent.
 func (f *Feed) cut(g *group, v *visit, today julian.Date) error {
 	d, now := v.file.dayOf, f.config.Now()
-	days := map[julian.Date][]sample.Row{}
-	for _, row := range v.reading.rows {
-		date := d.date
-		if !d.has(row.Time) {
-			date = julian.DateOf(row.UTC())
+	days := map[julian.Date][]sample.Row{d.date: v.reading.rows}
+	if slices.ContainsFunc(v.reading.rows, func(r sample.Row) bool { return !d.has(r.Time) }) {
+		clear(days)
+		for _, row := range v.reading.rows {
+			date := julian.DateOf(row.UTC())
+			days[date] = append(days[date], row)
 		}
-		days[date] = append(days[date], row)
 	}
 	for _, date := range slices.SortedFunc(maps.Keys(days), julian.Date.Compare) {
 		rows := days[date]
