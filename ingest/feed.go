@@ -67,6 +67,8 @@ type Feed struct {
 	older   time.Time   // when days before today are looked at again
 	wait    time.Time   // the sink is left alone until then
 	pause   time.Duration
+	trouble string // what the sink said when it did not take a batch
+	refusal string // and when it refused one
 	counts  Counts
 
 	anchored int64 // as the constant; tests try without

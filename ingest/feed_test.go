@@ -518,9 +518,10 @@ func TestSweep_GivesNothingUpThatTheSinkDidNotTake(t *testing.T) {
 // Status tells how far each stream has come.
 func TestStatus_TellsHowFar(t *testing.T) {
 	t.Parallel()
-	w := newWorld(at(1, 30), 1, ingest.Cut{Least: 2, Every: 30 * time.Minute})
+	w := newWorld(at(1, 30).AddDate(0, 0, -1), 1, ingest.Cut{Least: 2, Every: 30 * time.Minute})
 	w.perDay = 1000
 	require.NoError(t, w.open())
+	w.now = at(1, 30)
 	rows := slices.Delete(rowsOf(day, 0, 90, sevens), 20, 30)
 	w.write(w.streams[0], day, text(rows, 2))
 	w.sweep(t, 0)
@@ -860,4 +861,42 @@ func TestOpen_SyncsWhatItFinds(t *testing.T) {
 		w.sweep(t, time.Minute)
 		w.has(t, 0, 60, sevens)
 	}
+}
+
+// A journal of which nothing can be read is damaged: it began whole.
+func TestOpen_RefusesAJournalThatSaysNothing(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "\n", "00000000 []\n", "torn"} {
+		w := newWorld(at(1, 0), 1, ingest.Cut{})
+		f, err := w.disk.Open("journal", true)
+		require.NoError(t, err)
+		_, err = f.WriteAt([]byte(text), 0)
+		require.NoError(t, err)
+		damage, ok := errors.AsType[*ingest.DamageError](w.open())
+		require.True(t, ok, "%q", text)
+		require.Zero(t, damage.Offset)
+	}
+}
+
+// Status says why the sink does not take batches, in its words, until it does.
+func TestStatus_SaysWhatTheSinkSaid(t *testing.T) {
+	t.Parallel()
+	w := opened(t, at(1, 0), ingest.Cut{Least: 2})
+	trouble := "not now"
+	w.to.fault = func(when string) bool { return when == trouble }
+	w.put(0, 60, sevens)
+	w.sweep(t, 0)
+	said := func() [2]string {
+		s, err := w.feed.Status()
+		require.NoError(t, err)
+		return [2]string{s.Trouble, s.Refusal}
+	}
+	require.Equal(t, [2]string{"come back later", ""}, said())
+	trouble = ""
+	w.sweep(t, time.Hour)
+	require.Equal(t, [2]string{}, said())
+	trouble = "refuses"
+	w.put(0, 120, sevens)
+	w.sweep(t, time.Minute)
+	require.Equal(t, [2]string{"", "no"}, said())
 }

@@ -147,7 +147,8 @@ func readJournal(d disk.Disk, use func(entry)) error {
 		text, whole := bytes.CutSuffix(line, []byte("\n"))
 		entries, ok := decode(text)
 		if !whole || !ok {
-			if holdsEntry(data[good:]) {
+			// A file begins whole: its first line was there before its name was.
+			if good == 0 || holdsEntry(data[good:]) {
 				return &DamageError{journalName, int64(good)}
 			}
 			break
@@ -156,6 +157,9 @@ func readJournal(d disk.Disk, use func(entry)) error {
 			use(e)
 		}
 		good += len(line)
+	}
+	if good == 0 {
+		return &DamageError{journalName, 0}
 	}
 	return nil
 }

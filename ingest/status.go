@@ -23,6 +23,8 @@ type Status struct {
 	UnderWay int         // batches that were offered and are not settled
 	InDoubt  int         // of these, those that may have arrived
 	Until    time.Time   // the sink is left alone until then; zero: it is not
+	Trouble  string      // why the sink did not take the last batch, in its words; empty: it did
+	Refusal  string      // what it said of the last batch that it refused
 	Offered  int         // batches offered on this day of UTC
 	PerDay   int         // of so many; zero: of any number
 	Closed   julian.Date // the last day of which nothing is waited for any more; zero if there is none
@@ -42,7 +44,7 @@ type DayStatus struct {
 	Accepted int            // rows that the sink has
 	Waiting  int            // rows that were read and are not settled
 	Refused  int            // rows that the sink has refused; they are offered again after a day
-	Holes    []Span         // rows before the newest one that the sink does not have
+	Holes    []Span         // rows before the newest one that the sink does not have; none of a day before the feed was begun
 	Faults   int            // lines of its file at fault
 	SetAside map[string]int // values that the filter has set aside, by its rules
 }
@@ -60,6 +62,7 @@ func (f *Feed) Status() (Status, error) {
 	defer f.mu.Unlock()
 	now := f.config.Now().UTC()
 	s := Status{At: now, Counts: f.counts, UnderWay: len(f.under), PerDay: f.config.PerDay, Closed: f.closed}
+	s.Trouble, s.Refusal = f.trouble, f.refusal
 	if f.wait.After(now) {
 		s.Until = f.wait
 	}
@@ -108,7 +111,9 @@ func (f *Feed) status(d dayOf, now time.Time, newest *time.Time) (DayStatus, err
 	if newest.After(rows[len(rows)-1].UTC()) {
 		end = len(rows) // a later day has rows
 	}
-	s.Holes, _ = d.absent(rows[:end])
+	if d.date.Compare(f.since) >= 0 {
+		s.Holes, _ = d.absent(rows[:end])
+	}
 	for _, c := range f.refused {
 		if c.Stream == d.Name && c.Day == d.date && now.Sub(c.At) < refusedFor {
 			s.Refused += len(c.Rows)

@@ -443,19 +443,25 @@ func (f *Feed) offer(ctx context.Context, b *batch) Receipt {
 			r = asked
 		}
 	}
-	f.paced(r.Outcome)
+	f.heard(ctx, r)
 	f.config.Logger.Info("offered", "stream", b.cut.Stream, "batch", b.cut.Batch, "name", b.cut.Name, "outcome", r.Outcome, "id", r.ID, "text", r.Text)
 	return r
 }
 
-// paced leaves the sink alone for a while that does not take what it is offered.
-func (f *Feed) paced(o Outcome) {
-	if o == Stored || o == Refused {
-		f.pause = 0
-		return
+// heard remembers an answer of the sink, and leaves it alone for a while if it does not take
+// what it is offered.
+func (f *Feed) heard(ctx context.Context, r Receipt) {
+	switch {
+	case r.Outcome == Stored:
+		f.pause, f.trouble = 0, ""
+	case r.Outcome == Refused:
+		f.pause, f.trouble, f.refusal = 0, "", r.Text
+	case ctx.Err() != nil: // it was not the sink that ended it
+	default:
+		f.pause = min(max(2*f.pause, pauseMin), pauseMax)
+		f.wait = f.config.Now().Add(f.pause)
+		f.trouble = r.Text
 	}
-	f.pause = min(max(2*f.pause, pauseMin), pauseMax)
-	f.wait = f.config.Now().Add(f.pause)
 }
 
 // settleUnder sees to what an earlier sweep, or another process, has left under way.
@@ -469,7 +475,7 @@ func (f *Feed) settleUnder(ctx context.Context) error {
 			f.counts.Asked++
 			r := asker.Ask(ctx, &b.offer)
 			if r.Outcome == Unknown {
-				f.paced(Unknown)
+				f.heard(ctx, r)
 				return nil
 			}
 			if err := f.journal.write(entry{Outcome: &outcomeEntry{b.cut.Batch, f.config.Now().UTC(), r.Outcome, r.ID, r.Text}}); err != nil {

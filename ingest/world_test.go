@@ -100,7 +100,7 @@ func (r *receiver) Send(ctx context.Context, b *ingest.Batch) ingest.Receipt {
 	case ctx.Err() != nil, r.goesWrong("cut before"):
 		return ingest.Receipt{Outcome: ingest.Unknown}
 	case r.goesWrong("not now"):
-		return ingest.Receipt{Outcome: ingest.Later}
+		return ingest.Receipt{Outcome: ingest.Later, Text: "come back later"}
 	case r.goesWrong("refuses"):
 		return ingest.Receipt{Outcome: ingest.Refused, Text: "no"}
 	}
@@ -138,7 +138,7 @@ func (r *receiver) Ask(_ context.Context, b *ingest.Batch) ingest.Receipt {
 	}
 	key := b.Name + "\n" + string(b.Data)
 	if _, ok := r.files[key]; !ok {
-		return ingest.Receipt{Outcome: ingest.Later}
+		return ingest.Receipt{Outcome: ingest.Later, Text: "come back later"}
 	}
 	r.known[key] = true
 	return ingest.Receipt{Outcome: ingest.Stored}

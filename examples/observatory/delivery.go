@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/obskeep/obskeep/ingest"
+	"github.com/obskeep/obskeep/ingest/watch"
 	"github.com/obskeep/obskeep/julian"
 )
 
@@ -24,9 +25,7 @@ type delivery struct {
 	*account
 	number int // of the account
 	logger *slog.Logger
-	sink   *ginSink
 	feed   *ingest.Feed
-	hints  chan struct{} // files have come; nil: nobody tells
 
 	told   time.Time // when the status was put up
 	mu     sync.Mutex
@@ -35,11 +34,7 @@ type delivery struct {
 
 func (j *job) delivery(i int) *delivery {
 	a := &j.Accounts[i]
-	d := &delivery{job: j, account: a, number: i, logger: j.logger.With("account", a.Name), sink: a.sink()}
-	if a.Logger != nil {
-		d.hints = make(chan struct{}, 1)
-	}
-	return d
+	return &delivery{job: j, account: a, number: i, logger: j.logger.With("account", a.Name)}
 }
 
 func (d *delivery) today() julian.Date { return julian.DateOf(d.now().UTC()) }
@@ -64,7 +59,7 @@ func (d *delivery) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
-	d.feed, err = ingest.Open(d.feedConfig(d.account, d.sink, d.logger))
+	d.feed, err = ingest.Open(d.feedConfig(d.account, d.account.sink(), d.logger))
 	return err
 }
 
@@ -100,11 +95,19 @@ func (d *delivery) run(ctx context.Context, poll time.Duration) {
 	if d.Logger != nil {
 		wg.Go(func() { d.fetchOn(ctx, d.today, d.logger, d.fetched) })
 	}
+	var folders []string
+	for _, s := range d.Streams {
+		folders = append(folders, s.Folder)
+	}
+	hints, err := watch.Dirs(ctx, folders...)
+	if err != nil {
+		d.logger.Warn("no hints: files are looked at every poll alone", "err", err)
+	}
 	for ctx.Err() == nil {
 		err := d.open(ctx)
 		if err == nil {
 			var swept error
-			d.feed.Run(ctx, poll, d.hints, func(err error) {
+			d.feed.Run(ctx, poll, hints, func(err error) {
 				swept = cmp.Or(err, d.folders())
 				if d.now().Sub(d.told) >= statusEvery {
 					d.tell(swept)
@@ -124,16 +127,10 @@ func (d *delivery) run(ctx context.Context, poll time.Duration) {
 }
 
 // fetched hears of a fetch.
-func (d *delivery) fetched(came bool, err error) {
+func (d *delivery) fetched(err error) {
 	d.mu.Lock()
 	d.logErr = err
 	d.mu.Unlock()
-	if came {
-		select {
-		case d.hints <- struct{}{}:
-		default: // one waits already
-		}
-	}
 }
 
 // tell puts the account's status on the board. err is of its state, or of a source.
@@ -141,7 +138,6 @@ func (d *delivery) tell(err error) {
 	d.told = d.now()
 	s := &accountStatus{
 		Schema: "obskeep/observatory-account/v1", Account: d.Name, Station: d.Station, At: d.told.UTC(),
-		Receiver: d.sink.trouble, Refusal: d.sink.refusal,
 	}
 	if d.feed != nil {
 		status, statusErr := d.feed.Status()

@@ -37,30 +37,28 @@ func (l *logger) check() error {
 
 // fetch brings what the files of the account have grown by, and reports whether anything has
 // come. What cannot be fetched keeps nothing else from it, unless the logger is lost.
-func (a *account) fetch(ctx context.Context, src transfer.Store, today julian.Date, logger *slog.Logger) (came bool, err error) {
+func (a *account) fetch(ctx context.Context, src transfer.Store, today julian.Date, logger *slog.Logger) error {
 	var errs []error
 	for i := range a.Streams {
-		n, err := a.Streams[i].fetch(ctx, src, julian.Window(today, a.Days), logger)
-		came = came || n > 0
+		err := a.Streams[i].fetch(ctx, src, julian.Window(today, a.Days), logger)
 		errs = append(errs, err)
 		if errors.Is(err, transfer.ErrLost) || ctx.Err() != nil {
 			break
 		}
 	}
-	return came, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
-// fetch fetches the files of these days, the newest first, and returns how many bytes have
-// come. What changes under its hands comes the next time.
-func (s *stream) fetch(ctx context.Context, src transfer.Store, days []julian.Date, logger *slog.Logger) (came int64, err error) {
+// fetch fetches the files of these days, the newest first. What changes under its hands
+// comes the next time.
+func (s *stream) fetch(ctx context.Context, src transfer.Store, days []julian.Date, logger *slog.Logger) error {
 	dst, err := dirstore.Open(s.Folder)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	var errs []error
 	for _, day := range slices.Backward(days) {
-		stats, err := transfer.Pull(ctx, dst, src, s.File.Format(day), &transfer.Options{Logger: logger})
-		came += stats.Literal
+		_, err := transfer.Pull(ctx, dst, src, s.File.Format(day), &transfer.Options{Logger: logger})
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, transfer.ErrChanged) {
 			continue
 		}
@@ -69,7 +67,7 @@ func (s *stream) fetch(ctx context.Context, src transfer.Store, days []julian.Da
 			break
 		}
 	}
-	return came, errors.Join(append(errs, dst.Close())...)
+	return errors.Join(append(errs, dst.Close())...)
 }
 
 // fetchOnce fetches over a connection of its own, if the account has a logger.
@@ -81,25 +79,23 @@ func (a *account) fetchOnce(ctx context.Context, today julian.Date, logger *slog
 	if err != nil {
 		return err
 	}
-	_, err = a.fetch(ctx, src, today, logger)
+	err = a.fetch(ctx, src, today, logger)
 	return errors.Join(err, src.Close())
 }
 
-// fetchOn fetches every now and then until ctx ends, and tells fetched each time whether
-// anything has come.
-func (a *account) fetchOn(ctx context.Context, today func() julian.Date, logger *slog.Logger, fetched func(came bool, err error)) {
+// fetchOn fetches every now and then until ctx ends, and tells fetched each time how it went.
+func (a *account) fetchOn(ctx context.Context, today func() julian.Date, logger *slog.Logger, fetched func(error)) {
 	var src script.Source
 	for ctx.Err() == nil {
-		var came bool
 		var err error
 		if src == nil {
 			src, err = a.Logger.Open(ctx, a.Logger.Folder, logger)
 		}
 		if err == nil {
-			came, err = a.fetch(ctx, src, today(), logger)
+			err = a.fetch(ctx, src, today(), logger)
 		}
 		if ctx.Err() == nil {
-			fetched(came, err)
+			fetched(err)
 		}
 		select {
 		case <-ctx.Done():

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/obskeep/obskeep/examples/internal/script"
-	"github.com/obskeep/obskeep/ingest"
 	"github.com/obskeep/obskeep/ingest/gin"
 )
 
@@ -31,37 +30,4 @@ func (a *account) password(context.Context) (string, error) {
 	return script.Secret("", a.PasswordFile)
 }
 
-// ginSink is a GIN that remembers what it said when it did not take a file.
-type ginSink struct {
-	gin.Sink
-	trouble string // why it does not take any now
-	refusal string // of the last file that it will not have
-}
-
-func (a *account) sink() *ginSink {
-	return &ginSink{Sink: gin.Sink{Client: a.client, Proof: a.proof}}
-}
-
-func (s *ginSink) Send(ctx context.Context, b *ingest.Batch) ingest.Receipt {
-	r := s.Sink.Send(ctx, b)
-	switch {
-	case r.Outcome == ingest.Stored:
-		s.trouble = ""
-	case r.Outcome == ingest.Refused:
-		s.trouble, s.refusal = "", r.Text
-	case ctx.Err() == nil: // else it was not the sink that ended it
-		s.trouble = r.Text
-	}
-	return r
-}
-
-func (s *ginSink) Ask(ctx context.Context, b *ingest.Batch) ingest.Receipt {
-	r := s.Sink.Ask(ctx, b)
-	switch {
-	case r.Outcome == ingest.Stored:
-		s.trouble, s.refusal = "", "" // it was refused because it is there
-	case r.Outcome == ingest.Unknown && ctx.Err() == nil:
-		s.trouble = r.Text
-	}
-	return r
-}
+func (a *account) sink() *gin.Sink { return &gin.Sink{Client: a.client, Proof: a.proof} }

@@ -89,6 +89,7 @@ func spans(all []ingest.Span) []span {
 // add adds what a feed says.
 func (a *accountStatus) add(s ingest.Status) {
 	a.At, a.Counts = s.At, counts(s.Counts)
+	a.Receiver, a.Refusal = s.Trouble, s.Refusal
 	a.Offered, a.PerDay, a.UnderWay, a.InDoubt = s.Offered, s.PerDay, s.UnderWay, s.InDoubt
 	if s.Closed.IsValid() {
 		a.Closed = &s.Closed
