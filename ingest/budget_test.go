@@ -21,7 +21,7 @@ func TestBudget_HoldsForADay(t *testing.T) {
 		var b budget
 		live, all := 0, 0
 		share := r.IntN(11)
-		for minute := 0; minute < 1439; minute++ {
+		for minute := range 1439 {
 			now := start.Add(time.Duration(minute) * time.Minute)
 			if r.IntN(50) == 0 {
 				now = now.Add(-24 * time.Hour)
@@ -51,7 +51,7 @@ func TestBudget_IsEnough(t *testing.T) {
 	t.Parallel()
 	start := julian.Date{Year: 2026, Day: 268}.In(time.UTC)
 	var b budget
-	for minute := 0; minute < 1440; minute++ {
+	for minute := range 1440 {
 		now := start.Add(time.Duration(minute) * time.Minute)
 		if minute%5 == 0 {
 			for range 4 { // streams

@@ -78,9 +78,7 @@ type Feed struct {
 type batch struct {
 	cut   cutEntry
 	day   dayOf
-	offer Batch
-	tries int
-	doubt bool // it may have arrived
+	offer Batch // with its doubt: it may have arrived
 }
 
 // Counts count what a feed has done since it was opened.
@@ -226,8 +224,7 @@ func (f *Feed) replay(e entry) error {
 		return f.mirror.cut(b.day, b.cut.span())
 	case e.Try != nil:
 		if b := f.find(e.Try.Batch); b != nil {
-			b.tries++
-			b.doubt = true
+			b.offer.Doubt = e.Try.At
 			f.budget.count(b.cut.Kind, e.Try.At)
 		}
 	case e.Outcome != nil:
@@ -248,7 +245,7 @@ func (f *Feed) replay(e entry) error {
 func (f *Feed) apply(b *batch, o Outcome) error {
 	switch o {
 	case Later:
-		b.doubt = false
+		b.offer.Doubt = time.Time{}
 		return nil
 	case Unknown:
 		return nil
@@ -289,7 +286,7 @@ func (f *Feed) newBatch(c cutEntry) *batch {
 		return nil
 	}
 	b := &batch{cut: c, day: dayAt(s, c.Day)}
-	b.offer = Batch{Number: c.Batch, Stream: s, Rows: b.rows(), Kind: c.Kind, Repeat: c.Repeat, Name: c.Name, Data: c.Data}
+	b.offer = Batch{Number: c.Batch, Stream: s, Rows: b.rows(), Kind: c.Kind, Repeat: c.Repeat, Name: c.Name, Data: c.Data, Doubt: c.Doubt}
 	return b
 }
 
@@ -327,10 +324,9 @@ func (f *Feed) restart() error {
 	f.refused = slices.DeleteFunc(f.refused, func(c cutEntry) bool { return c.Day.Compare(first) < 0 })
 	entries := []entry{f.begin()}
 	for _, b := range f.under {
-		entries = append(entries, entry{Cut: &b.cut})
-		if b.doubt {
-			entries = append(entries, entry{Try: &tryEntry{b.cut.Batch, f.config.Now().UTC()}})
-		}
+		cut := b.cut
+		cut.Doubt = b.offer.Doubt
+		entries = append(entries, entry{Cut: &cut})
 	}
 	return f.journal.restart(entries)
 }

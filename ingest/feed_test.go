@@ -900,3 +900,29 @@ func TestStatus_SaysWhatTheSinkSaid(t *testing.T) {
 	w.sweep(t, time.Minute)
 	require.Equal(t, [2]string{"", "no"}, said())
 }
+
+// A clock that was wrong by a year for a while delays nothing afterwards.
+func TestSweep_GoesOnAfterAWrongClock(t *testing.T) {
+	t.Parallel()
+	w := newWorld(at(1, 0), 1, ingest.Cut{Least: 2})
+	w.perDay = 100
+	require.NoError(t, w.open())
+	w.put(0, 60, sevens)
+	w.sweep(t, 0)
+	w.to.fault = func(when string) bool { return when == "not now" }
+	w.put(0, 70, sevens)
+	w.sweep(t, 400*24*time.Hour)
+	w.to.fault = nil
+	w.now = at(1, 10)
+	w.put(0, 72, sevens)
+	w.sweep(t, time.Minute)
+	w.has(t, 0, 72, sevens)
+	status, err := w.feed.Status()
+	require.NoError(t, err)
+	require.Equal(t, 72, status.Streams[0].Days[0].Accepted)
+	require.NoError(t, w.feed.Close())
+	require.NoError(t, w.open())
+	w.put(0, 80, sevens)
+	w.sweep(t, 10*time.Minute)
+	w.has(t, 0, 80, sevens)
+}

@@ -62,6 +62,7 @@ type cutEntry struct {
 	Kind   Kind             `json:"kind"`
 	Name   string           `json:"name"`
 	Data   []byte           `json:"data,omitempty"`
+	Doubt  time.Time        `json:"doubt,omitzero"` // of a batch that was under way when the journal was begun anew
 }
 
 func (c *cutEntry) span() span { return span{c.First, c.First + len(c.Rows)} }

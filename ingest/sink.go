@@ -19,6 +19,10 @@ type Batch struct {
 	Repeat int    // how many rows were delivered before, with the same values: a batch is never shorter than Cut.Least
 	Name   string // of the file, as the format has it
 	Data   []byte // the file
+
+	// Doubt is when it was last offered, if nobody knows what became of that: by
+	// another process perhaps, and the receiver may still be at work on it.
+	Doubt time.Time
 }
 
 // Start and End are the times of the first and the last row.

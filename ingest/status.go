@@ -67,7 +67,7 @@ func (f *Feed) Status() (Status, error) {
 		s.Until = f.wait
 	}
 	for _, b := range f.under {
-		if b.doubt {
+		if !b.offer.Doubt.IsZero() {
 			s.InDoubt++
 		}
 	}
@@ -75,7 +75,7 @@ func (f *Feed) Status() (Status, error) {
 	if f.budget.Day == today {
 		s.Offered = f.budget.All
 	}
-	if next := f.closed.AddDays(1); f.closed.IsValid() && next.Compare(first) > 0 {
+	if next := f.closed.AddDays(1); f.closed.IsValid() && next.Compare(first) > 0 && next.Compare(today) <= 0 {
 		first = next
 	}
 	for _, stream := range f.config.Streams {

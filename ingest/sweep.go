@@ -130,8 +130,8 @@ func newestFirst(first, newest julian.Date) []julian.Date {
 
 // shut closes the days that are due, unless something of them is left to be done.
 func (f *Feed) shut(failed map[julian.Date]error) error {
-	day, _ := f.window()
-	if f.closed.IsValid() {
+	day, today := f.window()
+	if f.closed.IsValid() && f.closed.Compare(today) < 0 { // the clock may have been set back
 		day = f.closed.AddDays(1)
 	}
 	for ; !f.config.Now().Before(day.AddDays(1).In(time.UTC).Add(f.config.Deadline)); day = day.AddDays(1) {
@@ -167,7 +167,8 @@ func (f *Feed) shut(failed map[julian.Date]error) error {
 
 // awake reports whether the sink is to be offered anything now.
 func (f *Feed) awake(ctx context.Context) bool {
-	return ctx.Err() == nil && !f.config.Now().Before(f.wait)
+	wait := f.wait.Sub(f.config.Now())
+	return ctx.Err() == nil && (wait <= 0 || wait > pauseMax) // or the clock was set back
 }
 
 // group are batches that are cut, written down and sent together.
@@ -254,6 +255,7 @@ func (f *Feed) cut(g *group, v *visit, today julian.Date) error {
 	}
 	return nil
 }
+
 func exists(s Source, date julian.Date) bool {
 	_, err := fs.Stat(s.FS, s.File(date))
 	return err == nil
@@ -348,7 +350,6 @@ func (f *Feed) deliver(ctx context.Context, g *group) error {
 		f.next++
 		f.budget.count(c.kind, now)
 		b := f.newBatch(e)
-		b.tries = 1
 		batches = append(batches, b)
 		visits[b] = c.visit
 		entries = append(entries, entry{Cut: &b.cut}, entry{Try: &tryEntry{e.Batch, now}})
@@ -407,7 +408,6 @@ func (f *Feed) send(ctx context.Context, batches []*batch) error {
 		outcomes[b] = outcome
 		f.counts.Batches[outcome]++
 		if outcome == Unknown {
-			b.doubt = true
 			continue
 		}
 		entries = append(entries, entry{Outcome: &outcomeEntry{b.cut.Batch, f.config.Now().UTC(), outcome, r.ID, r.Text}})
@@ -435,7 +435,11 @@ func (f *Feed) send(ctx context.Context, batches []*batch) error {
 
 // offer offers a batch once, and finds out what became of it as far as the sink can tell.
 func (f *Feed) offer(ctx context.Context, b *batch) Receipt {
+	at := f.config.Now().UTC()
 	r := f.config.Sink.Send(ctx, &b.offer)
+	if r.Outcome == Unknown {
+		b.offer.Doubt = at
+	}
 	if asker, ok := f.config.Sink.(Asker); ok && (r.Outcome == Unknown || r.Outcome == Refused) && ctx.Err() == nil {
 		// What is refused may have come before, in a try whose answer was lost.
 		f.counts.Asked++
@@ -471,7 +475,7 @@ func (f *Feed) settleUnder(ctx context.Context) error {
 		if !f.awake(ctx) {
 			return nil
 		}
-		if b.doubt && canAsk {
+		if !b.offer.Doubt.IsZero() && canAsk {
 			f.counts.Asked++
 			r := asker.Ask(ctx, &b.offer)
 			if r.Outcome == Unknown {
@@ -495,7 +499,6 @@ func (f *Feed) settleUnder(ctx context.Context) error {
 		if err := f.journal.write(entry{Try: &tryEntry{b.cut.Batch, now}}); err != nil {
 			return err
 		}
-		b.tries++
 		f.budget.count(b.cut.Kind, now)
 		if err := f.send(ctx, []*batch{b}); err != nil {
 			return err

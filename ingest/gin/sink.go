@@ -50,7 +50,12 @@ func (s *Sink) Send(ctx context.Context, b *ingest.Batch) ingest.Receipt {
 
 // Ask implements [ingest.Asker].
 func (s *Sink) Ask(ctx context.Context, b *ingest.Batch) ingest.Receipt {
-	id, found, err := s.Client.Reconcile(ctx, file(b), 0)
+	// What was offered a while ago, or refused, the service is not at work on any more.
+	ask := s.Client.Find
+	if age := time.Since(b.Doubt); !b.Doubt.IsZero() && age < s.Client.config.Settle {
+		ask = s.Client.Reconcile
+	}
+	id, found, err := ask(ctx, file(b), 0)
 	switch {
 	case err != nil:
 		return ingest.Receipt{Outcome: ingest.Unknown, Text: err.Error()}

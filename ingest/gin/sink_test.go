@@ -152,3 +152,20 @@ func forgetful(service string) http.HandlerFunc {
 		}
 	}
 }
+
+// The service is given time for what was offered a moment ago, and for nothing else.
+func TestSink_WaitsOnlyForWhatMayBeUnderWay(t *testing.T) {
+	t.Parallel()
+	server := start(t, gintest.Config{})
+	sink := &gin.Sink{Client: newClient(t, server.URL(), func(c *gin.Config) { c.Settle = 500 * time.Millisecond })}
+	b := batch(t, minutes(t, 5), 0, 3)
+	for _, tt := range []struct {
+		doubt time.Time
+		waits bool
+	}{{time.Time{}, false}, {time.Now().Add(-time.Minute), false}, {time.Now(), true}} {
+		b.Doubt = tt.doubt
+		begun := time.Now()
+		require.Equal(t, ingest.Later, sink.Ask(t.Context(), b).Outcome)
+		require.Equal(t, tt.waits, time.Since(begun) >= 500*time.Millisecond, tt)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -103,9 +104,7 @@ func (d *Disk) Kill() {
 
 func clone(m map[string]*content) map[string]*content {
 	c := make(map[string]*content, len(m))
-	for k, v := range m {
-		c[k] = v
-	}
+	maps.Copy(c, m)
 	return c
 }
 
