@@ -43,8 +43,8 @@ const idMark = "data file id = "
 // ParseReply reads a plain reply. The whole first line is one of the words; when
 // that says stored, a line ends with the id. The error is an [ErrReply].
 func ParseReply(body []byte) (Reply, error) {
-	first, rest, _ := strings.Cut(strings.ReplaceAll(string(body), "\r\n", "\n"), "\n")
-	r := Reply{Word: Word(first), Text: strings.TrimRight(rest, "\n")}
+	first, rest, _ := strings.Cut(string(body), "\n")
+	r := Reply{Word: Word(strings.TrimSuffix(first, "\r")), Text: strings.TrimRight(strings.ReplaceAll(rest, "\r", ""), "\n")}
 	if !slices.Contains([]Word{Success, Information, Warning, Error, Exception, Fatal}, r.Word) {
 		return Reply{}, fmt.Errorf("%w: it begins with %q", ErrReply, first[:min(len(first), 60)])
 	}

@@ -143,6 +143,8 @@ func FuzzParseReply_RoundTrips(f *testing.F) {
 	f.Add([]byte("Success\nData loaded OK, data file id = 1234567\n"))
 	f.Add([]byte("Warning\r\nData loaded OK, data file id = 1\r\nmore\r\n"))
 	f.Add([]byte("Error\nno"))
+	f.Add([]byte("Error\nno\r"))
+	f.Add([]byte("Error\nno\r\r\n"))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r, err := gin.ParseReply(body)
 		if err != nil {
