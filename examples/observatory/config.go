@@ -28,7 +28,8 @@ type account struct {
 	Header  header `toml:"header"`
 	Days    int    `toml:"days"` // before today, of which files are looked at; default 7
 
-	Sink         string `toml:"sink"` // gin (default)
+	Sink         string `toml:"sink"` // gin (default) or folder
+	Path         string `toml:"path"` // of that folder
 	URL          string `toml:"url"`
 	User         string `toml:"user"`
 	PasswordFile string `toml:"password_file"`

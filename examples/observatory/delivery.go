@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -26,6 +27,7 @@ type delivery struct {
 	number int // of the account
 	logger *slog.Logger
 	feed   *ingest.Feed
+	to     io.Closer // what is delivered to
 
 	told   time.Time // when the status was put up
 	mu     sync.Mutex
@@ -52,20 +54,23 @@ func (j *job) feedConfig(a *account, sink ingest.Sink, logger *slog.Logger) inge
 
 // open opens the account's feed, if what it needs is there.
 func (d *delivery) open(ctx context.Context) error {
-	if _, err := d.password(ctx); err != nil {
-		return fmt.Errorf("password_file: %w", err)
-	}
-	err := os.MkdirAll(d.dir(d.account), 0o755)
-	if err != nil {
+	if err := os.MkdirAll(d.dir(d.account), 0o755); err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
-	d.feed, err = ingest.Open(d.feedConfig(d.account, d.account.sink(), d.logger))
-	return err
+	sink, to, err := d.account.open(ctx)
+	if err != nil {
+		return err
+	}
+	if d.feed, err = ingest.Open(d.feedConfig(d.account, sink, d.logger)); err != nil {
+		return errors.Join(err, to.Close())
+	}
+	d.to = to
+	return nil
 }
 
 // close closes the feed.
 func (d *delivery) close() error {
-	err := d.feed.Close()
+	err := errors.Join(d.feed.Close(), d.to.Close())
 	d.feed = nil
 	return err
 }

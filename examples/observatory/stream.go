@@ -7,12 +7,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/obskeep/obskeep/examples/internal/script"
 	"github.com/obskeep/obskeep/ingest"
 	"github.com/obskeep/obskeep/ingest/columns"
+	"github.com/obskeep/obskeep/ingest/filter"
 	"github.com/obskeep/obskeep/ingest/iaga2002"
 	"github.com/obskeep/obskeep/ingest/sample"
 	"github.com/obskeep/obskeep/julian"
@@ -35,7 +37,12 @@ type stream struct {
 	Sampling    string          `toml:"sampling"` // 1 second
 	Interval    string          `toml:"interval"` // default 1-minute or 1-second, by the cadence
 
+	Source  *source `toml:"source"` // what the files have, if it is something else
+	Filters []rule  `toml:"filter"` // what is done to their rows
+
 	series sample.Series
+	of     sample.Series // of the files
+	filter *filter.Filter
 	header iaga2002.Header
 	parser func() (sample.Parser, error)
 }
@@ -99,10 +106,24 @@ func (s *stream) check(a *account) error {
 	if s.header.Every().Duration() != s.series.Cadence {
 		return fmt.Errorf("interval is %q, and cadence %v: want the same of both", s.Interval, s.series.Cadence)
 	}
+	if s.of, err = s.Source.series(s.series); err != nil {
+		return err
+	}
+	if s.filter, err = filters(s.of, s.Filters); err != nil {
+		return err
+	}
+	out := s.of
+	if s.filter != nil {
+		out = s.filter.Series()
+	}
+	if err := s.made(out); err != nil {
+		return err
+	}
+	s.series.Elements = out.Elements
 	s.parser = func() (sample.Parser, error) { return iaga2002.NewParser(""), nil }
 	if s.Columns != nil {
-		l := s.Columns.layout(s.series)
-		if err := s.Columns.check(s.Elements); err != nil {
+		l := s.Columns.layout(s.of)
+		if err := s.Columns.check(s.of.Elements); err != nil {
 			return err
 		}
 		s.parser = func() (sample.Parser, error) { return columns.NewParser(l) }
@@ -130,15 +151,18 @@ func element(name string) sample.Element {
 	return sample.Element{Name: name, Unit: unit, Decimals: 2}
 }
 
-func (l *layout) check(elements string) error {
-	var names []string
+func (l *layout) check(elements []sample.Element) error {
+	var have, want []string
 	for _, f := range l.Fields {
 		if !strings.Contains(f, "%") && f != "-" {
-			names = append(names, f)
+			have = append(have, f)
 		}
 	}
-	if strings.Join(names, "") != elements {
-		return fmt.Errorf("columns.fields has the elements %q: want those of elements, %s, in their order", names, elements)
+	for _, e := range elements {
+		want = append(want, e.Name)
+	}
+	if !slices.Equal(have, want) {
+		return fmt.Errorf("columns.fields has the elements %q: want those of elements, %q, in their order", have, want)
 	}
 	return nil
 }
@@ -164,10 +188,10 @@ func (l *layout) layout(s sample.Series) columns.Layout {
 // stream is what is delivered.
 func (s *stream) stream() *ingest.Stream {
 	every := time.Duration(s.Every)
-	return &ingest.Stream{
+	of := &ingest.Stream{
 		Name: s.Name, Series: s.series,
 		Source: ingest.Source{
-			FS: os.DirFS(s.Folder), File: s.File.Format,
+			FS: os.DirFS(s.Folder), File: s.File.Format, Series: s.of,
 			Parser: func(string) sample.Parser { // whatever the file is called
 				p, err := s.parser()
 				if err != nil {
@@ -180,6 +204,10 @@ func (s *stream) stream() *ingest.Stream {
 		// A file has two rows at least, says the format, and no hole.
 		Cut: ingest.Cut{Every: every, Least: 2, Fill: int(every / s.series.Cadence), Age: time.Duration(s.Embargo)},
 	}
+	if s.filter != nil {
+		of.Filter = s.filter
+	}
+	return of
 }
 
 // folders returns an error if a folder of files is not there: a day's file may be missing, but

@@ -70,7 +70,12 @@ func (j *job) compare(ctx context.Context, a *account) ([]ingest.Check, error) {
 	if err := a.folders(); err != nil {
 		return nil, err
 	}
-	c := j.feedConfig(a, a.sink(), j.logger)
+	sink, to, err := a.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer to.Close() // nothing is written there
+	c := j.feedConfig(a, sink, j.logger)
 	if _, err := os.Stat(c.Dir); errors.Is(err, fs.ErrNotExist) {
 		return nil, errors.New("it was not swept yet")
 	}
