@@ -2,7 +2,7 @@
 // with a data centre, each row once: it is the loop that looks, cuts, uploads and
 // remembers. What is delivered, and what that promises, says package ingest.
 //
-//		observatory [-config FILE] [-json] [-v] [-dry-run] [-version] run|sweep|status|verify [-day 2026-268] [-resend]
+//	observatory [-config FILE] [-json] [-v] [-dry-run] [-version] run|sweep|status|verify [-day 2026-268] [-resend]
 //
 //	  - run delivers until it is told to end. Each account has its own state and pace: one that
 //	    is broken, or whose receiver is down, delays no other.
@@ -20,7 +20,7 @@
 //
 // Or in /etc/cron.d/obskeep:
 //
-//   - * * * *  observatory  /usr/local/bin/observatory -config /etc/obskeep/observatory.toml sweep
+//	0-59 * * * *  observatory  /usr/local/bin/observatory -config /etc/obskeep/observatory.toml sweep
 //
 // Without -config it makes a small world: a station whose files grow, a receiver that fails
 // for a while, and the count of what has arrived. Its clock runs 60 times as fast, or
