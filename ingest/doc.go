@@ -26,7 +26,8 @@
 // name and bytes never change, however often it is offered. It has no hole but those
 // that [Cut] allows, and does not overlap another that is under way. The newest rows go
 // first; then corrections, and then what is older, merged into the fewest batches, as
-// far as the budget of the day allows.
+// far as the budget of the day allows. A batch that the sink refuses is offered again
+// after a day, since what it has against it may be mended there.
 //
 // # State
 //
@@ -53,7 +54,6 @@
 //   - A row in the future is not delivered.
 //   - The same rows make the same batches.
 //   - One process at a time has the state.
-//   - Nothing is held of a file but the rows that wait, and of a day but while it is read.
 //
 // # Not promised
 //
