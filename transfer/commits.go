@@ -4,22 +4,23 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"sync"
 	"time"
 )
 
 // commits gathers finished uploads, so that a store that can make many
 // durable at once does. A group is what comes until it is full or late.
 type commits struct {
-	queue chan commitRequest
-	done  chan struct{}
-	err   error // the first that ends the mirror; once done is closed
+	ctx    context.Context
+	cancel context.CancelCauseFunc // ends the mirror
+	queue  chan commitRequest
+	done   chan struct{}
+	err    error // the first that ends the mirror; once done is closed
 }
 
 type commitRequest struct {
-	up    Upload
-	check func(context.Context) error // asked before; nil for nothing to ask
-	then  func(context.Context, error) error
+	up      Upload
+	allowed <-chan error // becomes nil or why it must not be committed; nil if nobody is asked
+	then    func(context.Context, error) error
 }
 
 // groupTime is how long a group waits to be full.
@@ -28,11 +29,11 @@ const groupTime = 500 * time.Millisecond
 // newCommits begins to commit what is added. An error that ends the mirror
 // goes to cancel at once.
 func newCommits(ctx context.Context, cancel context.CancelCauseFunc, store GroupCommitter, readBack bool) *commits {
-	c := &commits{queue: make(chan commitRequest, store.GroupSize()), done: make(chan struct{})}
+	c := &commits{ctx: ctx, cancel: cancel, queue: make(chan commitRequest, store.GroupSize()), done: make(chan struct{})}
 	go func() {
 		defer close(c.done)
 		for group := range c.groups() {
-			group = c.checked(ctx, cancel, group)
+			group = c.allowed(group)
 			uploads := make([]Upload, len(group))
 			for i, r := range group {
 				uploads[i] = r.up
@@ -41,7 +42,7 @@ func newCommits(ctx context.Context, cancel context.CancelCauseFunc, store Group
 				if err != nil {
 					err = &opError{"write", err}
 				}
-				c.settle(ctx, cancel, group[i], err)
+				c.settle(group[i], err)
 			}
 		}
 	}()
@@ -49,30 +50,26 @@ func newCommits(ctx context.Context, cancel context.CancelCauseFunc, store Group
 }
 
 // settle closes an upload and passes on what has become of it.
-func (c *commits) settle(ctx context.Context, cancel context.CancelCauseFunc, r commitRequest, err error) {
-	err = r.then(ctx, errors.Join(err, r.up.Close()))
+func (c *commits) settle(r commitRequest, err error) {
+	err = r.then(c.ctx, errors.Join(err, r.up.Close()))
 	if err != nil && c.err == nil {
 		c.err = err
-		cancel(err)
+		c.cancel(err)
 	}
 }
 
-// checked leaves of a group what may be committed.
-func (c *commits) checked(ctx context.Context, cancel context.CancelCauseFunc, group []commitRequest) []commitRequest {
-	errs := make([]error, len(group))
-	var wg sync.WaitGroup
-	for i, r := range group {
-		if r.check != nil {
-			wg.Go(func() { errs[i] = r.check(ctx) })
-		}
-	}
-	wg.Wait()
+// allowed leaves of a group what may be committed.
+func (c *commits) allowed(group []commitRequest) []commitRequest {
 	good := group[:0]
-	for i, r := range group {
-		if errs[i] == nil {
+	for _, r := range group {
+		var err error
+		if r.allowed != nil {
+			err = <-r.allowed
+		}
+		if err == nil {
 			good = append(good, r)
 		} else {
-			c.settle(ctx, cancel, r, errs[i])
+			c.settle(r, err)
 		}
 	}
 	return good
@@ -106,9 +103,18 @@ func (c *commits) fill(first commitRequest) []commitRequest {
 	return group
 }
 
-// add takes over an upload. r.then is called with the outcome of its commit, on
+// add takes over an upload. While it waits for its group check is asked whether it may
+// be committed; nil if nobody is to be asked. then is called with the outcome, on
 // another goroutine; what it returns ends the mirror.
-func (c *commits) add(r commitRequest) { c.queue <- r }
+func (c *commits) add(up Upload, check func(context.Context) error, then func(context.Context, error) error) {
+	r := commitRequest{up: up, then: then}
+	if check != nil {
+		allowed := make(chan error, 1)
+		go func() { allowed <- check(c.ctx) }()
+		r.allowed = allowed
+	}
+	c.queue <- r
+}
 
 // wait returns when all uploads are settled.
 func (c *commits) wait() error {

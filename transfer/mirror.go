@@ -355,7 +355,7 @@ func (r *run) send(ctx context.Context, t *task, commits *commits) error {
 func (r *run) hand(t *task, up Upload, commits *commits, check func(context.Context) error) {
 	t.handed = true
 	sum := up.Sum()
-	commits.add(commitRequest{up, check, func(ctx context.Context, err error) error {
+	commits.add(up, check, func(ctx context.Context, err error) error {
 		switch {
 		case check != nil && errors.Is(err, ErrChanged):
 			t.alone = true
@@ -368,7 +368,7 @@ func (r *run) hand(t *task, up Upload, commits *commits, check func(context.Cont
 		defer r.mu.Unlock()
 		r.lost, r.why = t, err
 		return nil
-	}})
+	})
 }
 
 // settled notes the outcome of a file. An error is for all.
