@@ -383,7 +383,7 @@ func TestMirror_GoesOnWithADifferenceThatWasCut(t *testing.T) {
 	far := remote(t, sshtest.Start(t).Config(), there)
 	ctx, cancel := context.WithCancel(t.Context())
 	sent := int64(0)
-	_, err := transfer.Mirror(ctx, local(t, here), far, &transfer.Options{Progress: func(s transfer.Stats) {
+	_, err := transfer.Mirror(ctx, local(t, here), far, &transfer.Options{Bandwidth: 20 << 20, Progress: func(s transfer.Stats) {
 		if s.Literal > 15<<20 {
 			sent = s.Literal
 			cancel()
