@@ -11,23 +11,18 @@ import (
 
 // The rules of a line, in the order in which it meets them.
 var (
-	FieldCount = rule("FIELDS", "a row has all the fields of the layout")
-	Time       = rule("TIME", "a field of the time is written as the layout says")
-	Day        = rule("DAY", "the date is in the calendar, and the day of the year is that of the date")
-	Number     = rule("NUMBER", "a value is a decimal number or one of the layout's markers")
-	Decimals   = rule("DECIMALS", "a value has no more digits than its element can keep")
-	Order      = rule("TIME-ORDER", "a row is later than the one before it")
+	FieldCount = rules.Add("FIELDS", "a row has all the fields of the layout")
+	Time       = rules.Add("TIME", "a field of the time is written as the layout says")
+	Day        = rules.Add("DAY", "the date is in the calendar, and the day of the year is that of the date")
+	Number     = rules.Add("NUMBER", "a value is a decimal number or one of the layout's markers")
+	Decimals   = rules.Add("DECIMALS", "a value has no more digits than its element can keep")
+	Order      = rules.Add("TIME-ORDER", "a row is later than the one before it")
 )
 
 // Rules returns the rules in the order of the declarations above.
-func Rules() []*sample.Rule { return slices.Clone(rules) }
+func Rules() []*sample.Rule { return rules.All() }
 
-var rules []*sample.Rule
-
-func rule(name, text string) *sample.Rule {
-	rules = append(rules, &sample.Rule{Format: "columns", Name: name, Text: text})
-	return rules[len(rules)-1]
-}
+var rules = sample.NewRules("columns")
 
 // Parser understands the lines of one file. It is a [sample.Parser].
 type Parser struct {

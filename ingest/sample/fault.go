@@ -1,6 +1,9 @@
 package sample
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Rule is one rule of a format. Rules are compared by their addresses, and a
 // [Fault] wraps the rule that is broken: errors.Is(err, iaga2002.TimeGap).
@@ -12,6 +15,32 @@ type Rule struct {
 }
 
 func (r *Rule) Error() string { return r.Format + ": " + r.Name + ": " + r.Text }
+
+// Rules are the rules of a format. They are made when a program begins, and not added to
+// afterwards.
+type Rules struct {
+	format string
+	all    []*Rule
+}
+
+// NewRules returns Rules without a rule.
+func NewRules(format string) *Rules { return &Rules{format: format} }
+
+// Add adds a rule.
+func (r *Rules) Add(name, text string) *Rule {
+	r.all = append(r.all, &Rule{Format: r.format, Name: name, Text: text})
+	return r.all[len(r.all)-1]
+}
+
+// Refused adds a rule that the receiver's reader has as well.
+func (r *Rules) Refused(name, text string) *Rule {
+	rule := r.Add(name, text)
+	rule.Refused = true
+	return rule
+}
+
+// All returns the rules in the order in which they were added.
+func (r *Rules) All() []*Rule { return slices.Clone(r.all) }
 
 // Fault is a place of a file that breaks a rule.
 type Fault struct {
