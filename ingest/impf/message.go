@@ -151,7 +151,7 @@ func Parse(topic string, payload []byte) (sample.Series, []sample.Row, error) {
 		rows, err = decode(s, c, payload)
 	}
 	if err != nil {
-		return sample.Series{}, nil, fmt.Errorf("impf: message, on %s: %w", topic, err)
+		return sample.Series{}, nil, fmt.Errorf("impf: message, on %.100q: %w", topic, err)
 	}
 	return s, rows, nil
 }

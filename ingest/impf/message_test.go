@@ -291,3 +291,23 @@ func TestParse_TakesAndRefusesRealFiles(t *testing.T) {
 		require.Equal(t, strings.Contains(name, "bad"), err != nil, "%s: %v", name, err)
 	}
 }
+
+// Parse returns the rows of which Message has made a message, whatever was parsed before.
+func FuzzParse_ReturnsTheRowsOfTheMessageOfThem(f *testing.F) {
+	f.Add("impf/tst/pt1m/1/xyzs", `{"startDate":"2024-03-15T04:01","geomagneticFieldX":[39500.1,null],"geomagneticFieldY":[-0.5,-0.01],"geomagneticFieldZ":[0,1e]}`)
+	f.Add("impf/tst/pt1m/4/difs", `{"startDate":"2024-03-15T04:01","ginCode":"edi","decbas":-1,"geomagneticFieldS":[43122.7123]}`)
+	f.Add("impf/abcd/1hz/2/hdzs", `{"startDate":"2024-03-15T23:59:59","comments":["\u0000"],"geomagneticFieldH":[1,2],"geomagneticFieldD":[null,null],"geomagneticFieldZ":[-88887.99,3]}`)
+	f.Fuzz(func(t *testing.T, topic, payload string) {
+		s, rows, err := impf.Parse(topic, []byte(payload))
+		if err != nil {
+			require.NotContains(t, err.Error(), "\n")
+			return
+		}
+		name, data, err := impf.Metadata{}.Message(s, rows)
+		require.NoError(t, err)
+		again, same, err := impf.Parse(name, data)
+		require.NoError(t, err, "%s", data)
+		require.Equal(t, s, again)
+		require.Equal(t, rows, same)
+	})
+}

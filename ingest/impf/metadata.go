@@ -93,7 +93,7 @@ func (m *Metadata) set(name string, value json.RawMessage) error {
 		// Unmarshal takes a number in quotes, and null, which the schema does not.
 		_, number := fields.Field(i).Interface().(json.Number)
 		if number && value[0] == '"' || hasNull(value) {
-			return fmt.Errorf("%s: %s is of another type", name, value)
+			return fmt.Errorf("%s: %.40q is of another type", name, value)
 		}
 		if err := json.Unmarshal(value, fields.Field(i).Addr().Interface()); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
