@@ -66,7 +66,7 @@ func (c *config) Check() error {
 		return fmt.Errorf("source.path is %q: want an absolute path, or an address before it", c.Source.Path)
 	}
 	c.Name = cmp.Or(c.Name, path.Base(c.targetDir))
-	return cmp.Or(c.Source.SSH.Check(), c.Report.Check())
+	return cmp.Or(c.Source.SSH.Check("source"), c.Report.Check())
 }
 
 // catchUp is for keep.Config.

@@ -87,7 +87,7 @@ func (j *job) connect(ctx context.Context, s *sides, given bool) error {
 	s.Add(func() { target.Close() })
 	source, err := j.Source.Open(ctx, j.sourceDir, j.logger)
 	if err != nil {
-		return err
+		return fmt.Errorf("source: %w", err)
 	}
 	s.Add(func() { source.Close() })
 	catchUp, keepDays := j.catchUp(), j.Target.Keep

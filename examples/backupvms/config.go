@@ -43,7 +43,7 @@ func (c *config) Check() error {
 	case c.Expect < 0:
 		return fmt.Errorf("expect is negative")
 	}
-	return cmp.Or(c.Source.SSH.Check(), c.Target.Retention.Check(), c.Report.Check())
+	return cmp.Or(c.Source.SSH.Check("source"), c.Target.Retention.Check(), c.Report.Check())
 }
 
 // within reports whether dir is in top, or is it.

@@ -90,7 +90,7 @@ func (j *job) connect(ctx context.Context, s *sides) error {
 	s.Add(func() { target.Close() })
 	source, err := j.Source.Open(ctx, j.Source.Path, j.logger)
 	if err != nil {
-		return err
+		return fmt.Errorf("source: %w", err)
 	}
 	s.Add(func() { source.Close() })
 	s.Fetcher, err = fetch.New(fetch.Config{

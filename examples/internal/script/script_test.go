@@ -156,7 +156,7 @@ func newReport(o report.Outcome) *report.Report {
 
 // A report that cannot be mailed is mailed with the next.
 func TestDeliver_LosesNoReport(t *testing.T) {
-	c := script.ReportConfig{To: []string{"Ops <ops@example.org>"}, From: "obskeep@example.org", SMTP: "127.0.0.1:1", Spool: filepath.Join(t.TempDir(), "spool")}
+	c := script.ReportConfig{To: []string{"Ops <ops@example.org>"}, Mail: script.Mail{From: "obskeep@example.org", SMTP: "127.0.0.1:1"}, Spool: filepath.Join(t.TempDir(), "spool")}
 	require.NoError(t, c.Check())
 	err := c.Deliver(t.Context(), newReport(report.Failed))
 	require.Equal(t, script.ExitWarnings, script.ExitCode(err), "%v", err)
@@ -178,7 +178,7 @@ func TestDeliver_MailsOnlyTroubleWhenAsked(t *testing.T) {
 		"always":  {report.OK, report.Warning, report.Missed, report.Failed},
 		"trouble": {report.Warning, report.Missed, report.Failed},
 	} {
-		c := script.ReportConfig{To: []string{"ops@example.org"}, SMTP: sink.Addr(), When: when, Spool: filepath.Join(t.TempDir(), "spool")}
+		c := script.ReportConfig{To: []string{"ops@example.org"}, Mail: script.Mail{SMTP: sink.Addr()}, When: when, Spool: filepath.Join(t.TempDir(), "spool")}
 		require.NoError(t, c.Check())
 		before := len(sink.Messages())
 		for o := report.OK; o <= report.Failed; o++ {

@@ -2,7 +2,6 @@ package script
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -25,27 +24,27 @@ type SSH struct {
 	Jump           string `toml:"jump"`            // user@host:port to go through
 }
 
-// Source is a store that is read from.
-type Source interface {
+// Folder is one of this machine or of another one. It is closed in the end.
+type Folder interface {
 	transfer.Tree
 	io.Closer
 }
 
 // Open opens a folder of the machine, or of this one if there is no address. A folder
 // that is not there is an error.
-func (c *SSH) Open(ctx context.Context, dir string, logger *slog.Logger) (Source, error) {
+func (c *SSH) Open(ctx context.Context, dir string, logger *slog.Logger) (Folder, error) {
 	s, err := c.open(ctx, dir, logger)
 	if err != nil {
-		return nil, fmt.Errorf("source: %w", err)
+		return nil, err
 	}
 	if _, err := s.Stat(ctx, "."); err != nil {
 		s.Close()
-		return nil, fmt.Errorf("source: %s: %w", dir, err)
+		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	return s, nil
 }
 
-func (c *SSH) open(ctx context.Context, dir string, logger *slog.Logger) (Source, error) {
+func (c *SSH) open(ctx context.Context, dir string, logger *slog.Logger) (Folder, error) {
 	if c.Address == "" {
 		return dirstore.Open(dir)
 	}
@@ -78,10 +77,10 @@ func (c *SSH) config(address, user string, logger *slog.Logger) sshstore.Config 
 	return sc
 }
 
-// Check returns what is wrong with the table.
-func (c *SSH) Check() error {
+// Check returns what is wrong with the keys of a table.
+func (c *SSH) Check(table string) error {
 	if c.Address == "" && *c != (SSH{}) {
-		return errors.New("source has settings for SSH, but no address")
+		return fmt.Errorf("%s has settings for SSH, but no address", table)
 	}
 	return nil
 }
