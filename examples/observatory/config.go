@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/obskeep/obskeep/examples/internal/script"
-	"github.com/obskeep/obskeep/ingest/gin"
 )
 
 // config is the configuration file.
@@ -28,19 +27,16 @@ type account struct {
 	Header  header `toml:"header"`
 	Days    int    `toml:"days"` // before today, of which files are looked at; default 7
 
-	Sink         string `toml:"sink"` // gin (default) or folder
-	Path         string `toml:"path"` // of that folder
-	URL          string `toml:"url"`
-	User         string `toml:"user"`
-	PasswordFile string `toml:"password_file"`
-	PerDay       int    `toml:"per_day"` // files that the receiver takes in a day; default 1440
-	Proof        string `toml:"proof"`   // of arrival, on the first file and every 20th: replied (default), listed or downloaded
+	PerDay int          `toml:"per_day"` // files that are offered in a day; default 1440 to a GIN, else any number
+	GIN    *ginTable    `toml:"gin"`     // where the account delivers to: one of these
+	Folder *folderTable `toml:"folder"`
+	MQTT   *mqttTable   `toml:"mqtt"`
+	Mail   *mailTable   `toml:"mail"`
 
 	Logger  *logger  `toml:"logger"`
 	Streams []stream `toml:"stream"`
 
-	client *gin.Client
-	proof  gin.Level
+	to destination
 }
 
 // header is the [account.header] table: what the files that are sent say of the station.
@@ -99,7 +95,6 @@ var iagaCode = regexp.MustCompile(`^[A-Z][A-Z0-9]{2}$`)
 
 func (a *account) check() error {
 	a.Days = cmp.Or(a.Days, 7)
-	a.PerDay = cmp.Or(a.PerDay, 1440)
 	switch {
 	case !iagaCode.MatchString(a.Station):
 		return fmt.Errorf("station is %q: want an IAGA code such as CPL", a.Station)
@@ -121,7 +116,7 @@ func (a *account) check() error {
 			return fmt.Errorf("%s is missing: want %s", must.key, must.want)
 		}
 	}
-	if err := a.checkSink(); err != nil {
+	if err := a.checkDestination(); err != nil {
 		return err
 	}
 	if a.Logger != nil {

@@ -57,7 +57,7 @@ func (d *delivery) open(ctx context.Context) error {
 	if err := os.MkdirAll(d.dir(d.account), 0o755); err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
-	sink, to, err := d.account.open(ctx)
+	sink, to, err := d.account.to.open(ctx, d.logger)
 	if err != nil {
 		return err
 	}

@@ -40,6 +40,8 @@ poll = "15s"
 [[account]]
 name = "tst-gin"
 station = "TST"
+
+[account.gin]
 url = "URL"
 user = "imo-tst"
 password_file = "DIR/password"

@@ -32,7 +32,7 @@ func (l *logger) check() error {
 	case l.Cadence < script.Duration(time.Second):
 		return fmt.Errorf("cadence is %v: want 1s or more", time.Duration(l.Cadence))
 	}
-	return l.SSH.Check()
+	return l.SSH.Check("it")
 }
 
 // fetch brings what the files of the account have grown by, and reports whether anything has
@@ -85,7 +85,7 @@ func (a *account) fetchOnce(ctx context.Context, today julian.Date, logger *slog
 
 // fetchOn fetches every now and then until ctx ends, and tells fetched each time how it went.
 func (a *account) fetchOn(ctx context.Context, today func() julian.Date, logger *slog.Logger, fetched func(error)) {
-	var src script.Source
+	var src script.Folder
 	for ctx.Err() == nil {
 		var err error
 		if src == nil {

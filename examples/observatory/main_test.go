@@ -1,9 +1,13 @@
 package main
 
 import (
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -35,7 +39,7 @@ func TestScripts(t *testing.T) {
 	}
 	scripttest.Run(t, "observatory", map[string]string{
 		"SSHD": sshd.Addr, "SSHUSER": sshd.User, "KEY": sshd.Key, "KNOWN": sshd.KnownHosts, "DAY": day,
-	}, map[string]scripttest.Cmd{"receiver": cmdReceiver, "rows": cmdRows, "holds": cmdHolds})
+	}, map[string]scripttest.Cmd{"receiver": cmdReceiver, "rows": cmdRows, "holds": cmdHolds, "slip": cmdSlip, "broker": cmdBroker, "mailbox": cmdMailbox})
 }
 
 // receivers are those of the scripts, by their folders.
@@ -101,6 +105,28 @@ func startReceiver(ts *testscript.TestScript, addr, dir string) {
 	receivers.Store(ts.Getenv("WORK"), r)
 	ts.Setenv("URL", s.URL())
 }
+
+// slip OLD NEW WANT puts NEW in the place of OLD in good.toml, where that stands once, and wants
+// the program to refuse it: in one line, that matches WANT.
+func cmdSlip(ts *testscript.TestScript, _ bool, args []string) {
+	good, old, slip := ts.ReadFile("good.toml"), lines(args[0]), lines(args[1])
+	if strings.Count(good, old) != 1 {
+		ts.Fatalf("%q stands %d times in good.toml, want once", old, strings.Count(good, old))
+	}
+	bad := os.Expand(strings.Replace(good, old, slip, 1), ts.Getenv)
+	ts.Check(os.WriteFile(ts.MkAbs("slip.toml"), []byte(bad), 0o600))
+	err := ts.Exec("observatory", "-config", "slip.toml", "sweep")
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 2 {
+		ts.Fatalf("%v, want exit code 2", err)
+	}
+	said := ts.ReadFile("stderr")
+	if !regexp.MustCompile(`^observatory: config slip\.toml.*` + args[2] + `.*\n$`).MatchString(said) {
+		ts.Fatalf("it says %q", said)
+	}
+}
+
+// lines has a new line where text has \n.
+func lines(text string) string { return strings.ReplaceAll(text, `\n`, "\n") }
 
 // rows FILE DAYS FROM TO [FROM TO]... writes a file of minutes of the day so many days ago,
 // with those between these minutes of the day; the others are missing. FILE is a pattern.

@@ -25,7 +25,7 @@ func metrics(all []*accountStatus) []byte {
 		of         func(*accountStatus) int
 	}{
 		{"files_offered_today", "Files that were offered on this day of UTC.", func(a *accountStatus) int { return a.Offered }},
-		{"files_per_day", "Files that may be offered in a day.", func(a *accountStatus) int { return a.PerDay }},
+		{"files_per_day", "Files that may be offered in a day; 0 for any number.", func(a *accountStatus) int { return a.PerDay }},
 		{"files_under_way", "Files that were offered and are not settled.", func(a *accountStatus) int { return a.UnderWay }},
 		{"files_in_doubt", "Files under way that may have arrived.", func(a *accountStatus) int { return a.InDoubt }},
 	} {

@@ -61,7 +61,11 @@ func printStatus(w io.Writer, all []*accountStatus, now time.Time) error {
 		if len(a.Streams) == 0 {
 			continue
 		}
-		fmt.Fprintf(w, "  files: %d of %d offered today, %d under way, %d in doubt\n", a.Offered, a.PerDay, a.UnderWay, a.InDoubt)
+		limit := ""
+		if a.PerDay > 0 {
+			limit = fmt.Sprintf(" of %d", a.PerDay)
+		}
+		fmt.Fprintf(w, "  files: %d%s offered today, %d under way, %d in doubt\n", a.Offered, limit, a.UnderWay, a.InDoubt)
 		if err := a.printStreams(w, now); err != nil {
 			return err
 		}

@@ -5,57 +5,76 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
+	"log/slog"
 
 	"github.com/obskeep/obskeep/examples/internal/script"
 	"github.com/obskeep/obskeep/ingest"
-	"github.com/obskeep/obskeep/ingest/files"
-	"github.com/obskeep/obskeep/ingest/gin"
-	"github.com/obskeep/obskeep/transfer/dirstore"
+	"github.com/obskeep/obskeep/ingest/iaga2002"
 )
 
-// checkSink returns what is wrong with the keys that say where an account delivers to.
-func (a *account) checkSink() error {
-	var known bool
-	a.proof, known = map[string]gin.Level{"": gin.Replied, "replied": gin.Replied, "listed": gin.Listed, "downloaded": gin.Downloaded}[a.Proof]
-	switch {
-	case a.Sink == "folder":
-		if !filepath.IsAbs(a.Path) {
-			return fmt.Errorf("path is %q: want an absolute path, of the folder to deliver to", a.Path)
+// destination is what an account delivers to: one of the tables [account.gin],
+// [account.folder], [account.mqtt] and [account.mail].
+type destination interface {
+	// check returns what is wrong with the keys, and fills in what is left out, of the
+	// account too.
+	check(a *account) error
+	// format is how the batches of a stream are written, and how many rows the least of
+	// them has. The error says what cannot be written.
+	format(s *stream) (f ingest.Format, least int, err error)
+	// open opens it. It is closed in the end.
+	open(ctx context.Context, logger *slog.Logger) (ingest.Sink, io.Closer, error)
+}
+
+// checkDestination finds what the account delivers to, and returns what is wrong with it.
+func (a *account) checkDestination() error {
+	names := ""
+	for _, d := range []struct {
+		name  string
+		given bool
+		to    destination
+	}{
+		{"gin", a.GIN != nil, a.GIN}, {"folder", a.Folder != nil, a.Folder},
+		{"mqtt", a.MQTT != nil, a.MQTT}, {"mail", a.Mail != nil, a.Mail},
+	} {
+		switch {
+		case !d.given:
+			continue
+		case a.to != nil:
+			return fmt.Errorf("it has a table%s and one of %s: want one, and another account for the other", names, d.name)
 		}
-		if a.URL+a.User+a.PasswordFile+a.Proof != "" {
-			return errors.New(`url, user, password_file and proof are not for sink = "folder"`)
-		}
-		return nil
-	case a.Sink != "" && a.Sink != "gin":
-		return fmt.Errorf("sink is %q: want gin or folder", a.Sink)
-	case a.Path != "":
-		return errors.New(`path is for sink = "folder"`)
-	case a.PasswordFile == "":
-		return errors.New("password_file is missing: want a file with the account's password")
-	case !known:
-		return fmt.Errorf("proof is %q: want replied, listed or downloaded", a.Proof)
+		a.to, names = d.to, " of "+d.name
 	}
-	var err error
-	a.client, err = gin.New(gin.Config{URL: a.URL, User: a.User, Password: a.password})
-	return err
+	if a.to == nil {
+		return errors.New("it delivers nowhere: want a table [account.gin], [account.folder], [account.mqtt] or [account.mail]")
+	}
+	return a.to.check(a)
 }
 
-func (a *account) password(context.Context) (string, error) {
-	return script.Secret("", a.PasswordFile)
+// asFiles writes batches as files of IAGA-2002.
+type asFiles struct{}
+
+func (asFiles) format(s *stream) (ingest.Format, int, error) {
+	if _, err := iaga2002.NewWriter(io.Discard, &s.header); err != nil {
+		return nil, 0, fmt.Errorf("what its files are to say is wrong: %w", err)
+	}
+	if s.header.Every().Duration() != s.series.Cadence {
+		return nil, 0, fmt.Errorf("interval is %q, and cadence %v: want the same of both", s.Interval, s.series.Cadence)
+	}
+	return s.header.Fragment, 2, nil // a file has two rows at least
 }
 
-// open opens what the account delivers to, which is closed in the end.
-func (a *account) open(ctx context.Context) (ingest.Sink, io.Closer, error) {
-	if a.Sink == "folder" {
-		store, err := dirstore.Open(a.Path)
+// password reads that of an account when it is needed: it may be changed meanwhile.
+func password(file string) func(context.Context) (string, error) {
+	return func(context.Context) (string, error) {
+		text, err := script.Secret("", file)
 		if err != nil {
-			return nil, nil, fmt.Errorf("path: %w; mount its disk, or make the folder: this program never does", err)
+			err = fmt.Errorf("password_file: %w", err)
 		}
-		return &files.Sink{Store: store}, store, nil
+		return text, err
 	}
-	if _, err := a.password(ctx); err != nil {
-		return nil, nil, fmt.Errorf("password_file: %w", err)
-	}
-	return &gin.Sink{Client: a.client, Proof: a.proof}, io.NopCloser(nil), nil
 }
+
+// closer ends what cannot fail to end.
+type closer func()
+
+func (c closer) Close() error { c(); return nil }

@@ -30,7 +30,7 @@ type accountStatus struct {
 	Refusal  string `json:"refusal,omitempty"`  // of the last file that it will not have
 
 	Offered  int            `json:"offered_today"`
-	PerDay   int            `json:"per_day"`
+	PerDay   int            `json:"per_day"`   // 0: any number
 	UnderWay int            `json:"under_way"` // files that were offered and are not settled
 	InDoubt  int            `json:"in_doubt"`  // of these, those that may have arrived
 	Closed   *julian.Date   `json:"closed,omitempty"`

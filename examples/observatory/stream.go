@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,7 +26,7 @@ type stream struct {
 	File    julian.Pattern  `toml:"file"`    // of a day, in the folder: %Y/%j/cpl%Y%m%dvmin.min
 	Format  string          `toml:"format"`  // of these files: iaga2002 (default) or columns
 	Columns *layout         `toml:"columns"` // wanted by that format
-	Every   script.Duration `toml:"every"`   // how much time a file that is sent covers; default 5m
+	Every   script.Duration `toml:"every"`   // how much time a file that is sent covers; default 5m, by mail 24h
 	Embargo script.Duration `toml:"embargo"` // how old rows have to be before they are sent; default 0s
 
 	Cadence     script.Duration `toml:"cadence"`  // between rows: 1m or 1s
@@ -44,6 +43,8 @@ type stream struct {
 	of     sample.Series // of the files
 	filter *filter.Filter
 	header iaga2002.Header
+	format ingest.Format // of what is sent
+	least  int           // rows in that
 	parser func() (sample.Parser, error)
 }
 
@@ -100,12 +101,6 @@ func (s *stream) check(a *account) error {
 		Reported: s.Elements, Orientation: s.Orientation, Sampling: s.Sampling,
 		Interval: cmp.Or(s.Interval, interval), Type: s.Level, Comments: a.Header.Comments,
 	}
-	if _, err := iaga2002.NewWriter(io.Discard, &s.header); err != nil {
-		return fmt.Errorf("what its files are to say is wrong: %w", err)
-	}
-	if s.header.Every().Duration() != s.series.Cadence {
-		return fmt.Errorf("interval is %q, and cadence %v: want the same of both", s.Interval, s.series.Cadence)
-	}
 	if s.of, err = s.Source.series(s.series); err != nil {
 		return err
 	}
@@ -120,6 +115,9 @@ func (s *stream) check(a *account) error {
 		return err
 	}
 	s.series.Elements = out.Elements
+	if s.format, s.least, err = a.to.format(s); err != nil {
+		return err
+	}
 	s.parser = func() (sample.Parser, error) { return iaga2002.NewParser(""), nil }
 	if s.Columns != nil {
 		l := s.Columns.layout(s.of)
@@ -200,9 +198,8 @@ func (s *stream) stream() *ingest.Stream {
 				return p
 			},
 		},
-		Format: s.header.Fragment,
-		// A file has two rows at least, says the format, and no hole.
-		Cut: ingest.Cut{Every: every, Least: 2, Fill: int(every / s.series.Cadence), Age: time.Duration(s.Embargo)},
+		Format: s.format,
+		Cut:    ingest.Cut{Every: every, Least: s.least, Fill: int(every / s.series.Cadence), Age: time.Duration(s.Embargo)},
 	}
 	if s.filter != nil {
 		of.Filter = s.filter

@@ -70,7 +70,7 @@ func (j *job) compare(ctx context.Context, a *account) ([]ingest.Check, error) {
 	if err := a.folders(); err != nil {
 		return nil, err
 	}
-	sink, to, err := a.open(ctx)
+	sink, to, err := a.to.open(ctx, j.logger)
 	if err != nil {
 		return nil, err
 	}
