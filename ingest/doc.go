@@ -51,7 +51,7 @@
 //     leaves a fifth of it to the rest.
 //   - A damaged journal is an error, never a guess.
 //   - Nothing is delivered of a file that says that it is of something else.
-//   - A row in the future is not delivered.
+//   - A row in the future is delivered when its time has come, and one of days ahead never.
 //   - The same rows make the same batches.
 //   - One process at a time has the state.
 //

@@ -86,7 +86,7 @@ type Counts struct {
 	Rows        int    // that were read, each time
 	Torn        int    // times that a last line had no end
 	Faults      int    // lines at fault, each time
-	Quarantined int    // rows that cannot be, each time: of the future, or off the cadence
+	Quarantined int    // rows that cannot be, each time: of days ahead, or off the cadence
 	Batches     [4]int // by their outcome
 	Accepted    int    // rows
 	Corrections int    // rows accepted before with other values

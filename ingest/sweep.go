@@ -23,8 +23,9 @@ const (
 	// refusedFor is how long a refusal is believed: what the receiver has against a
 	// batch may be mended there.
 	refusedFor = 24 * time.Hour
-	// early is how far ahead of this clock that of an instrument may be.
-	early = 5 * time.Minute
+	// early is how far ahead of this clock that of an instrument may be. Rows of up to
+	// ahead wait for their time: it may be this clock that is wrong.
+	early, ahead = 5 * time.Minute, 24 * time.Hour
 	// pauseMin and pauseMax bound how long a sink is left alone that does not take a batch.
 	pauseMin, pauseMax = time.Second, 5 * time.Minute
 )
@@ -271,7 +272,7 @@ func (f *Feed) view(d dayOf, rows []sample.Row, foreign bool, now time.Time) (*v
 	good := make([]sample.Row, 0, len(rows))
 	for _, r := range rows {
 		slot, ok := d.slot(r.Time)
-		if !ok || r.Time > now.Add(early).UnixMilli() {
+		if !ok || r.Time > now.Add(ahead).UnixMilli() {
 			f.counts.Quarantined++
 			continue
 		}

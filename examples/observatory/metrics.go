@@ -48,7 +48,7 @@ func metrics(all []*accountStatus) []byte {
 		{"rows_accepted_total", "Rows that the receiver accepted.", func(c counts) int { return c.Accepted }},
 		{"rows_corrected_total", "Rows accepted before with other values.", func(c counts) int { return c.Corrections }},
 		{"rows_repeated_total", "Rows accepted before with the same values, which a file needed.", func(c counts) int { return c.Repeated }},
-		{"rows_quarantined_total", "Rows of the future, or off the cadence.", func(c counts) int { return c.Quarantined }},
+		{"rows_quarantined_total", "Rows of days ahead, or off the cadence.", func(c counts) int { return c.Quarantined }},
 		{"rows_declared_missing_total", "Rows of days that were closed without them.", func(c counts) int { return c.Missing }},
 		{"lines_at_fault_total", "Lines at fault that were read.", func(c counts) int { return c.Faults }},
 		{"lines_torn_total", "Times that a last line had no end.", func(c counts) int { return c.Torn }},
