@@ -321,6 +321,19 @@ func TestSweep_LosesNothingAndSendsNothingTwice(t *testing.T) {
 	t.Logf("%d runs, %d faults, %d in a run at least", n, faults, least)
 }
 
+// A seed makes the same run each time: so a fault that it has found can be looked at.
+func TestCampaign_IsTheSameForASeed(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(4) {
+		a, b := newCampaign(seed, ""), newCampaign(seed, "")
+		require.NoError(t, a.run(t.Context()))
+		require.NoError(t, b.run(t.Context()))
+		require.Equal(t, a.faults, b.faults)
+		require.Equal(t, a.to.files, b.to.files)
+		require.Equal(t, a.feed.Counts(), b.feed.Counts())
+	}
+}
+
 // Without one of the safeguards the campaign fails: it is not the campaign that is lax.
 func TestSweep_NeedsEachSafeguard(t *testing.T) {
 	t.Parallel()

@@ -343,6 +343,15 @@ func TestOpen_RefusesADamagedJournal(t *testing.T) {
 		require.True(t, ok, "byte %d of %d: %v", off, size, err)
 		require.LessOrEqual(t, damage.Offset, int64(off))
 	}
+	for end := last; end < len(whole); end++ { // a power cut leaves any part of the last line
+		d := disktest.New()
+		f, err := d.Open("journal", true)
+		require.NoError(t, err)
+		_, err = f.WriteAt(whole[:end], 0)
+		require.NoError(t, err)
+		_, err = ingest.OpenOn(w.config(), d)
+		require.NoError(t, err, "byte %d of %d", end, size)
+	}
 }
 
 // Nothing is delivered of a file that says that it is of something else.

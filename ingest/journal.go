@@ -145,9 +145,8 @@ func readJournal(d disk.Disk, use func(entry)) error {
 	}
 	good := 0
 	for line := range bytes.Lines(data) {
-		text, whole := bytes.CutSuffix(line, []byte("\n"))
-		entries, ok := decode(text)
-		if !whole || !ok {
+		entries, ok := decode(bytes.TrimSuffix(line, []byte("\n"))) // it may be torn before that
+		if !ok {
 			// A file begins whole: its first line was there before its name was.
 			if good == 0 || holdsEntry(data[good:]) {
 				return &DamageError{journalName, int64(good)}

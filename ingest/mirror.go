@@ -1,11 +1,13 @@
 package ingest
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"time"
@@ -41,7 +43,6 @@ func newMirror(d disk.Disk) *mirror {
 
 const (
 	mirrorOpen = 256 // files at a time
-	mirrorSync = 32  // files at a time
 
 	mirrorMagic = "obskMIR\x01"
 	mirrorHead  = 16
@@ -257,8 +258,8 @@ func (m *mirror) change(d dayOf, data []byte, where func(disk.File) (int64, erro
 // sync makes all of it durable.
 func (m *mirror) sync() error {
 	var group errgroup.Group
-	group.SetLimit(mirrorSync) // that much at once costs a disk hardly more than one
-	for d := range m.dirty {
+	group.SetLimit(m.disk.AtOnce())
+	for _, d := range slices.SortedFunc(maps.Keys(m.dirty), func(a, b dayOf) int { return cmp.Compare(a.file(), b.file()) }) {
 		group.Go(func() error {
 			f, err := m.disk.Open(d.file(), false)
 			if errors.Is(err, fs.ErrNotExist) {

@@ -59,7 +59,7 @@ var synthetic = iaga2002.Header{
 func (s *station) config() (ingest.Config, error) {
 	client, err := gin.New(gin.Config{
 		URL: s.URL, User: "imo-tst", Password: func(context.Context) (string, error) { return "secret", nil },
-		Connect: 2 * time.Second, Send: 2 * time.Second, Answer: 300 * time.Millisecond, Settle: 20 * time.Millisecond,
+		Connect: 2 * time.Second, Send: 2 * time.Second, Answer: 300 * time.Millisecond, Settle: 100 * time.Millisecond,
 	})
 	if err != nil {
 		return ingest.Config{}, err

@@ -31,6 +31,9 @@ type Disk interface {
 	// List returns the names of the files in a folder and its folders, from the top.
 	// A folder that is not there has none.
 	List(dir string) ([]string, error)
+
+	// AtOnce is how many files are best synced at a time.
+	AtOnce() int
 }
 
 // File is an open file.
@@ -47,6 +50,9 @@ type File interface {
 func Dir(root *os.Root) Disk { return dir{root} }
 
 type dir struct{ root *os.Root }
+
+// AtOnce: that much costs a disk hardly more than one.
+func (dir) AtOnce() int { return 32 }
 
 func (d dir) Open(name string, create bool) (File, error) {
 	f, err := d.root.OpenFile(name, os.O_RDWR, 0)

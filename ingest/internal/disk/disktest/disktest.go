@@ -66,9 +66,9 @@ func (d *Disk) Restart(r *rand.Rand) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	files := map[string]*content{}
-	for name, c := range d.files {
+	for _, name := range sorted(d.files) {
 		if d.kept[name] != nil || r.IntN(2) == 0 {
-			files[name] = c
+			files[name] = d.files[name]
 		}
 	}
 	for name, c := range d.kept {
@@ -76,7 +76,8 @@ func (d *Disk) Restart(r *rand.Rand) {
 			files[name] = c
 		}
 	}
-	for _, c := range files {
+	for _, name := range sorted(files) {
+		c := files[name]
 		data := slices.Clone(c.synced)
 		for _, w := range c.written {
 			if r.IntN(2) == 0 || w[0] > len(c.data) {
@@ -101,6 +102,8 @@ func (d *Disk) Kill() {
 	d.down = false
 	d.age++
 }
+
+func sorted(m map[string]*content) []string { return slices.Sorted(maps.Keys(m)) }
 
 func clone(m map[string]*content) map[string]*content {
 	c := make(map[string]*content, len(m))
@@ -135,6 +138,9 @@ func (d *Disk) change(age int, call string, all, half func()) error {
 	d.down = true
 	return ErrCrashed
 }
+
+// AtOnce implements [disk.Disk]: the same calls come in the same order.
+func (*Disk) AtOnce() int { return 1 }
 
 // Open implements [disk.Disk].
 func (d *Disk) Open(name string, create bool) (disk.File, error) {
