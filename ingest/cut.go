@@ -167,7 +167,7 @@ func (c Cut) pieces(v *view, now int64) (cut []piece, rest bool, due int64) {
 		switch {
 		case s == changed:
 			p.kind = Correction
-		case v.newest && end > last:
+		case end > last && (v.newest || slices.Contains(states[end:], held)): // more is to come
 			p.kind = Live
 			enough := time.Duration(p.len())*v.Cadence >= c.Every && p.len() >= c.Least
 			// A batch that is not full goes when the next row is late as well.

@@ -432,6 +432,54 @@ func TestSweep_HoldsBackByAge(t *testing.T) {
 	w.has(t, 0, 51, sevens)
 }
 
+// What is held back at the end of a day goes with the rows before it, also when the next
+// day has begun.
+func TestSweep_HoldsBackByAgeOverMidnight(t *testing.T) {
+	t.Parallel()
+	w := opened(t, at(23, 0), ingest.Cut{Every: 10 * time.Minute, Least: 2, Fill: 10, Age: 30 * time.Minute})
+	for minute := 23 * 60; minute < 24*60+60; minute++ {
+		w.put(23*60, min(minute, 24*60), sevens)
+		if next := minute - 24*60; next > 0 {
+			w.write(w.streams[0], day.AddDays(1), text(rowsOf(day.AddDays(1), 0, next, sevens), 2))
+		}
+		w.sweep(t, time.Minute)
+	}
+	require.LessOrEqual(t, len(w.to.files), 10)
+	for _, r := range rowsOf(day, 23*60, 24*60, sevens) {
+		require.Equal(t, r, w.to.values["s0"][r.Time])
+	}
+	require.Zero(t, w.to.equal)
+}
+
+// While the receiver is away the status knows what waits, of files too that were never
+// offered.
+func TestStatus_KnowsWhatWaitsWhileTheReceiverIsAway(t *testing.T) {
+	t.Parallel()
+	w := opened(t, at(1, 0), ingest.Cut{Least: 2})
+	away := true
+	w.to.fault = func(when string) bool { return away && when == "not now" }
+	w.write(w.streams[0], day.AddDays(-1), text(rowsOf(day.AddDays(-1), 0, 1440, sevens), 2))
+	w.write(w.streams[0], day.AddDays(-2), text(rowsOf(day.AddDays(-2), 0, 1440, sevens), 2))
+	w.put(0, 60, sevens)
+	waiting := func() (n int) {
+		status, err := w.feed.Status()
+		require.NoError(t, err)
+		for _, d := range status.Streams[0].Days {
+			n += d.Waiting
+		}
+		return n
+	}
+	w.sweep(t, 0)
+	require.Equal(t, 2940, waiting())
+	w.put(0, 70, sevens)
+	w.sweep(t, 10*time.Minute)
+	require.Equal(t, 2950, waiting())
+	away = false
+	w.sweep(t, 10*time.Minute)
+	require.Zero(t, waiting())
+	require.Len(t, w.to.values["s0"], 2950)
+}
+
 // The same rows make the same batches.
 func TestSweep_MakesTheSameBatchesOfTheSameRows(t *testing.T) {
 	t.Parallel()

@@ -67,6 +67,14 @@ func (fl *file) settle(r *reading, rest []sample.Row, due time.Time) {
 	*fl = *r.next
 	fl.rest, fl.open, fl.due = rest, len(rest), due
 	if len(rest) > restMax {
+		fl.forget()
+	}
+}
+
+// forget forgets the rows that are left, but not how many they are. All is read again
+// when they are due.
+func (fl *file) forget() {
+	if fl.open > 0 {
 		fl.rest, fl.parser = nil, nil
 	}
 }

@@ -67,10 +67,10 @@ func (f *Feed) sweep(ctx context.Context) error {
 		g := new(group)
 		for _, s := range f.config.Streams {
 			d := dayAt(s, day)
-			if !f.awake(ctx) {
+			if ctx.Err() != nil {
 				break
 			}
-			if fl := f.files[d]; fl != nil && fl.open == 0 && !all && day != today {
+			if fl := f.files[d]; fl != nil && (fl.open == 0 && !all && day != today || fl.open > 0 && !f.awake(ctx) && now.Before(fl.due)) {
 				continue
 			}
 			if err := f.visit(g, d, today); err != nil {
@@ -331,7 +331,11 @@ func (f *Feed) deliver(ctx context.Context, g *group) error {
 		overlaps := slices.ContainsFunc(g.candidates[:i], func(o candidate) bool {
 			return o.day == c.day && o.first < c.end && c.first < o.end
 		})
-		if overlaps || !f.awake(ctx) || !f.budget.allows(f.config.PerDay, c.kind, now) {
+		if !f.awake(ctx) { // what waits is known all the same
+			c.visit.left, c.visit.due = true, f.wait
+			continue
+		}
+		if overlaps || !f.budget.allows(f.config.PerDay, c.kind, now) {
 			c.visit.left, c.visit.due = true, now
 			continue
 		}
@@ -384,6 +388,9 @@ func (f *Feed) deliver(ctx context.Context, g *group) error {
 			v.rest = nil
 		}
 		v.file.settle(v.reading, v.rest, v.due)
+		if !f.awake(ctx) {
+			v.file.forget() // nobody knows for how long they wait
+		}
 	}
 	*g = group{}
 	return nil
