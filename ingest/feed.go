@@ -65,6 +65,7 @@ type Feed struct {
 	since   julian.Date // the day on which the feed was begun: before it nothing is missing
 	closed  julian.Date // the last day that is
 	older   time.Time   // when days before today are looked at again
+	swept   time.Time   // when the last sweep began
 	wait    time.Time   // the sink is left alone until then
 	pause   time.Duration
 	trouble string // what the sink said when it did not take a batch

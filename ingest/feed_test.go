@@ -480,6 +480,21 @@ func TestStatus_KnowsWhatWaitsWhileTheReceiverIsAway(t *testing.T) {
 	require.Len(t, w.to.values["s0"], 2950)
 }
 
+// When the clock is set back, nothing waits for a time that it told before.
+func TestSweep_BelievesNoTimeOfAClockThatWasSetBack(t *testing.T) {
+	t.Parallel()
+	w := opened(t, at(2, 0), ingest.Cut{Every: 20 * time.Minute, Least: 1})
+	away := true
+	w.to.fault = func(when string) bool { return away && when == "not now" }
+	w.put(0, 60, sevens)
+	w.sweep(t, 0)
+	away = false
+	w.put(0, 61, sevens)
+	w.sweep(t, -time.Hour)
+	w.sweep(t, 21*time.Minute)
+	w.has(t, 0, 61, sevens)
+}
+
 // The same rows make the same batches.
 func TestSweep_MakesTheSameBatchesOfTheSameRows(t *testing.T) {
 	t.Parallel()

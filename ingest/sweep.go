@@ -55,13 +55,17 @@ func (f *Feed) Sweep(ctx context.Context) error {
 }
 
 func (f *Feed) sweep(ctx context.Context) error {
+	now := f.config.Now()
+	if now.Before(f.swept) { // the clock was set back: no time is believed that it told
+		clear(f.files)
+		f.older, f.wait = time.Time{}, time.Time{}
+	}
+	f.swept = now
 	if err := f.settleUnder(ctx); err != nil {
 		return err
 	}
 	first, today := f.window()
-	now := f.config.Now()
-	all := !now.Before(f.older) || now.Before(f.older.Add(-olderEvery)) || // or the clock was set back
-		now.UTC().Hour() == 0 // files of yesterday still grow
+	all := !now.Before(f.older) || now.UTC().Hour() == 0 // files of yesterday still grow
 	failed := map[julian.Date]error{}
 	for _, day := range newestFirst(first, today) {
 		g := new(group)
@@ -168,8 +172,7 @@ func (f *Feed) shut(failed map[julian.Date]error) error {
 
 // awake reports whether the sink is to be offered anything now.
 func (f *Feed) awake(ctx context.Context) bool {
-	wait := f.wait.Sub(f.config.Now())
-	return ctx.Err() == nil && (wait <= 0 || wait > pauseMax) // or the clock was set back
+	return ctx.Err() == nil && !f.config.Now().Before(f.wait)
 }
 
 // group are batches that are cut, written down and sent together.

@@ -74,7 +74,7 @@ func (c *config) Check() error {
 			return fmt.Errorf("%s: folder %s is not there; mount its disk, or make it: this program never does", key, folder)
 		}
 	}
-	names := map[string]bool{}
+	names, mqttUsers := map[string]bool{}, map[string]bool{}
 	for i := range c.Accounts {
 		a := &c.Accounts[i]
 		if !folderName.MatchString(a.Name) || names[a.Name] {
@@ -83,6 +83,12 @@ func (c *config) Check() error {
 		names[a.Name] = true
 		if err := a.check(); err != nil {
 			return fmt.Errorf("account %q: %w", a.Name, err)
+		}
+		for _, user := range a.mqttUsers() {
+			if mqttUsers[user] {
+				return fmt.Errorf("account %q: mqtt.user or read_user is that of another account: a broker knows one connection of each", a.Name)
+			}
+			mqttUsers[user] = true
 		}
 	}
 	return nil

@@ -35,8 +35,8 @@ func (l *logger) check() error {
 	return l.SSH.Check("it")
 }
 
-// fetch brings what the files of the account have grown by, and reports whether anything has
-// come. What cannot be fetched keeps nothing else from it, unless the logger is lost.
+// fetch brings what the files of the account have grown by. What cannot be fetched keeps
+// nothing else from it, unless the logger is lost.
 func (a *account) fetch(ctx context.Context, src transfer.Store, today julian.Date, logger *slog.Logger) error {
 	var errs []error
 	for i := range a.Streams {

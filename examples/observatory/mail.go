@@ -15,6 +15,7 @@ import (
 )
 
 // mailTable is the [account.mail] table: the mailbox of a GIN, for each day when it is over.
+// What a mail server takes over is not sent again, unless its answer is lost.
 type mailTable struct {
 	asFiles
 	script.Mail
@@ -35,6 +36,7 @@ func (t *mailTable) check(a *account) error {
 	for i := range a.Streams {
 		s := &a.Streams[i]
 		s.Every = cmp.Or(s.Every, script.Duration(24*time.Hour))
+		s.Embargo = cmp.Or(s.Embargo, script.Duration(5*time.Minute)) // the last rows of a day may come late
 	}
 	return nil
 }
@@ -43,6 +45,11 @@ func (t *mailTable) open(context.Context, *slog.Logger) (ingest.Sink, io.Closer,
 	from, err := t.Sent()
 	if err != nil {
 		return nil, nil, err
+	}
+	if t.User != "" {
+		if _, err := script.Secret("OBSKEEP_SMTP_PASSWORD", t.PasswordFile); err != nil {
+			return nil, nil, fmt.Errorf("password_file: %w", err)
+		}
 	}
 	return &mail.Sink{Sender: t.Sender(), From: from, To: t.to}, closer(func() {}), nil
 }

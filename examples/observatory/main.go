@@ -1,6 +1,7 @@
 // Observatory delivers the growing files of an observatory's instruments to its accounts
-// with a data centre, each row once: it is the loop that looks, cuts, uploads and
-// remembers. What is delivered, and what that promises, says package ingest.
+// with a data centre, each row once; at least once by mail, and by MQTT without a reader. It
+// is the loop that looks, cuts, uploads and remembers. What is delivered, and what that
+// promises, says package ingest.
 //
 //	observatory [-config FILE] [-json] [-v] [-dry-run] [-version] run|sweep|status|verify [-day 2026-268] [-resend]
 //
@@ -15,8 +16,11 @@
 // For systemd:
 //
 //	[Service]
+//	User=observatory
 //	ExecStart=/usr/local/bin/observatory -config /etc/obskeep/observatory.toml run
 //	Restart=always
+//	[Install]
+//	WantedBy=multi-user.target
 //
 // Or in /etc/cron.d/obskeep:
 //
@@ -29,7 +33,8 @@
 // The configuration is TOML; see [config]. With -dry-run run and sweep print what waits to
 // be sent, and verify sends nothing again. The exit code is 0 when all is well, 1 if
 // something failed or differs, 2 for wrong flags or a wrong configuration, 3 if status
-// tells of trouble, 75 if another one is at work on the same state.
+// tells of trouble, 4 if the disk of the state is full, 75 if another one is at work on the
+// same state. All runs are of one user, whose the state is.
 package main
 
 import (

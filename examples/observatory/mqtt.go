@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 
@@ -12,7 +13,8 @@ import (
 	"github.com/obskeep/obskeep/ingest/sample"
 )
 
-// mqttTable is the [account.mqtt] table: a broker of a GIN.
+// mqttTable is the [account.mqtt] table: a broker of a GIN. Without a read_user a message whose
+// acknowledgement is lost is sent again.
 type mqttTable struct {
 	URL              string `toml:"url"` // mqtts://HOST
 	User             string `toml:"user"`
@@ -29,6 +31,8 @@ type mqttTable struct {
 
 func (t *mqttTable) check(*account) error {
 	switch {
+	case t.User == "":
+		return errors.New("mqtt.user is missing: want that of the account")
 	case t.PasswordFile == "":
 		return errors.New("mqtt.password_file is missing: want a file with the account's password")
 	case (t.ReadUser == "") != (t.ReadPasswordFile == ""):
@@ -45,6 +49,17 @@ func (t *mqttTable) check(*account) error {
 	return err
 }
 
+// mqttUsers are the users that an account has at a broker.
+func (a *account) mqttUsers() (users []string) {
+	if t := a.MQTT; t != nil {
+		users = append(users, t.URL+" "+t.User)
+		if t.ReadUser != "" {
+			users = append(users, t.URL+" "+t.ReadUser)
+		}
+	}
+	return users
+}
+
 // format says of the station what the header says.
 func (t *mqttTable) format(s *stream) (ingest.Format, int, error) {
 	h := &s.header
@@ -58,7 +73,7 @@ func (t *mqttTable) format(s *stream) (ingest.Format, int, error) {
 		hour.Values[i] = sample.Missing
 	}
 	if _, _, err := m.Message(s.series, []sample.Row{hour}); err != nil {
-		return nil, 0, err
+		return nil, 0, fmt.Errorf("what its messages are to say is wrong (F of a scalar instrument is S there, by a rename filter): %w", err)
 	}
 	return m.Message, 1, nil
 }

@@ -12,6 +12,9 @@ import (
 	"github.com/obskeep/obskeep/examples/internal/script"
 )
 
+// stale is from when on a status is trouble, with run or a sweep every now and then.
+const stale = time.Hour
+
 // status prints what the last sweep has written down of each account.
 func (j *job) status() (int, error) {
 	var all []*accountStatus
@@ -24,6 +27,14 @@ func (j *job) status() (int, error) {
 		}
 		if s == nil {
 			s = &accountStatus{Account: a.Name, Station: a.Station, Error: "there is no status: it was not swept yet"}
+		}
+		if old := j.now().Sub(s.At); s.Error == "" && old > stale {
+			s.Error = fmt.Sprintf("it was not swept for %s; is run or cron at work, and is there room in %s?", age(old), j.dir(a))
+		}
+		for _, stream := range s.Streams {
+			if s.Error == "" && stream.nothing() {
+				s.Error = fmt.Sprintf("stream %s has delivered nothing yet, and nothing waits: are there files as its folder and file say?", stream.Stream)
+			}
 		}
 		if cmp.Or(s.Error, s.Logger, s.Receiver) != "" {
 			code = script.ExitWarnings

@@ -57,9 +57,6 @@ func (asFiles) format(s *stream) (ingest.Format, int, error) {
 	if _, err := iaga2002.NewWriter(io.Discard, &s.header); err != nil {
 		return nil, 0, fmt.Errorf("what its files are to say is wrong: %w", err)
 	}
-	if s.header.Every().Duration() != s.series.Cadence {
-		return nil, 0, fmt.Errorf("interval is %q, and cadence %v: want the same of both", s.Interval, s.series.Cadence)
-	}
 	return s.header.Fragment, 2, nil // a file has two rows at least
 }
 

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/obskeep/obskeep/ingest"
@@ -124,6 +125,11 @@ func (s *streamStatus) today() (today, before dayStatus) {
 		before.Holes = append(before.Holes, d.Holes...)
 	}
 	return today, before
+}
+
+// nothing reports whether nothing of the stream was ever there.
+func (s *streamStatus) nothing() bool {
+	return s.Newest == nil && !slices.ContainsFunc(s.Days, func(d dayStatus) bool { return d.Accepted+d.Waiting+d.Refused > 0 })
 }
 
 // holes is how many rows are missing before the newest.

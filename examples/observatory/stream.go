@@ -26,8 +26,8 @@ type stream struct {
 	File    julian.Pattern  `toml:"file"`    // of a day, in the folder: %Y/%j/cpl%Y%m%dvmin.min
 	Format  string          `toml:"format"`  // of these files: iaga2002 (default) or columns
 	Columns *layout         `toml:"columns"` // wanted by that format
-	Every   script.Duration `toml:"every"`   // how much time a file that is sent covers; default 5m, by mail 24h
-	Embargo script.Duration `toml:"embargo"` // how old rows have to be before they are sent; default 0s
+	Every   script.Duration `toml:"every"`   // how much time a file that is sent covers; at most 24h; default 5m, by mail 24h
+	Embargo script.Duration `toml:"embargo"` // how old rows have to be before they are sent; default 0s, by mail 5m
 
 	Cadence     script.Duration `toml:"cadence"`  // between rows: 1m or 1s
 	Elements    string          `toml:"elements"` // XYZF
@@ -78,8 +78,8 @@ func (s *stream) check(a *account) error {
 		return errors.New(`format = "columns" and a table [account.stream.columns] belong together`)
 	case !known:
 		return fmt.Errorf("cadence is %v: want 1m or 1s", time.Duration(s.Cadence))
-	case s.Every < 0:
-		return fmt.Errorf("every is %v: it cannot be negative", time.Duration(s.Every))
+	case s.Every < 0 || s.Every > script.Duration(24*time.Hour):
+		return fmt.Errorf("every is %v: want 24h at most", time.Duration(s.Every))
 	case s.Embargo < 0:
 		return fmt.Errorf("embargo is %v: it cannot be negative", time.Duration(s.Embargo))
 	case s.Elements == "":
@@ -115,6 +115,9 @@ func (s *stream) check(a *account) error {
 		return err
 	}
 	s.series.Elements = out.Elements
+	if s.header.Every().Duration() != s.series.Cadence {
+		return fmt.Errorf("interval is %q, and cadence %v: want the same of both", s.Interval, s.series.Cadence)
+	}
 	if s.format, s.least, err = a.to.format(s); err != nil {
 		return err
 	}

@@ -69,7 +69,7 @@ func (m *Metadata) check() error {
 			continue
 		}
 		n, err := f.value.Float64()
-		if err != nil || n < f.min || n > f.max {
+		if err != nil || !json.Valid([]byte(f.value)) || n < f.min || n > f.max {
 			return fmt.Errorf("%s %q: want a number from %v to %v", f.name, f.value, f.min, f.max)
 		}
 	}

@@ -34,10 +34,12 @@ func (m *Mail) Check() error {
 		return errors.New("smtp is given, and sendmail as well: want one")
 	case m.User == "" && m.PasswordFile != "":
 		return errors.New("password_file wants a user")
+	case m.Sendmail != "" && m.User+m.TLS != "":
+		return errors.New("sendmail is given, and user or tls as well: those are for smtp")
 	case strings.Contains(m.Sendmail, " "):
 		return fmt.Errorf("sendmail is %q: want the program alone", m.Sendmail)
 	}
-	if _, err := m.Sent(); err != nil {
+	if _, err := mail.ParseAddress(m.From); m.From != "" && err != nil {
 		return fmt.Errorf("from: %q is not a mail address: %w", m.From, err)
 	}
 	m.SMTP = cmp.Or(m.SMTP, "localhost")
@@ -77,7 +79,7 @@ func (m *Mail) Sent() (mail.Address, error) {
 		if u, err := user.Current(); err == nil {
 			name = u.Username[strings.LastIndexByte(u.Username, '\\')+1:]
 		}
-		from = name + "@" + Host()
+		return mail.Address{Address: name + "@" + Host()}, nil
 	}
 	a, err := mail.ParseAddress(from)
 	if err != nil {
