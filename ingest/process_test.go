@@ -59,7 +59,7 @@ var synthetic = iaga2002.Header{
 func (s *station) config() (ingest.Config, error) {
 	client, err := gin.New(gin.Config{
 		URL: s.URL, User: "imo-tst", Password: func(context.Context) (string, error) { return "secret", nil },
-		Connect: 2 * time.Second, Send: 2 * time.Second, Answer: 300 * time.Millisecond, Settle: 100 * time.Millisecond,
+		Connect: 2 * time.Second, Send: 2 * time.Second, Answer: 300 * time.Millisecond, Settle: 150 * time.Millisecond,
 	})
 	if err != nil {
 		return ingest.Config{}, err
@@ -69,7 +69,7 @@ func (s *station) config() (ingest.Config, error) {
 		elements = append(elements, sample.Element{Name: name, Unit: "nT", Decimals: 2})
 	}
 	return ingest.Config{
-		Dir: s.State, Sink: &gin.Sink{Client: client, Proof: gin.Downloaded, Each: 5}, Now: s.now,
+		Dir: s.State, Sink: patient{&gin.Sink{Client: client, Proof: gin.Downloaded, Each: 5}}, Now: s.now,
 		Streams: []*ingest.Stream{{
 			Name:   "min",
 			Series: sample.Series{Station: "TST", Elements: elements, Cadence: time.Minute, Level: sample.Variation},
@@ -82,6 +82,18 @@ func (s *station) config() (ingest.Config, error) {
 			Cut:    ingest.Cut{Least: 2, Every: 3 * time.Minute},
 		}},
 	}, nil
+}
+
+// patient lets the receiver end what it may be at, as the time of a station is another one
+// than the client's.
+type patient struct{ *gin.Sink }
+
+func (p patient) Ask(ctx context.Context, b *ingest.Batch) ingest.Receipt {
+	again := *b
+	if !again.Doubt.IsZero() {
+		again.Doubt = time.Now()
+	}
+	return p.Sink.Ask(ctx, &again)
 }
 
 // feed delivers until it is killed.
